@@ -1,0 +1,362 @@
+"""The event: what is told of a run, as a CloudEvents 1.0 record, and the identity that makes it one thing for ever.
+
+A `Draft` is an event before the record has numbered it; an `Event` is one as it was recorded, with the bytes that are
+sent. `event_of` turns a transition into a draft. Sources: CloudEvents 1.0.2, GetRun, docs/events.md.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final, Literal
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from poller.core.machine import Transition
+from poller.core.runs import Json, Snapshot
+
+NAMESPACE: Final = UUID("5d6a1f5e-6b0b-5c1b-9a55-0f6d1c8b7e42")
+"""Of all event ids; never to be changed: receivers deduplicate by them."""
+
+RUN_PREFIX: Final = "healthomics.run."
+POLLER_PREFIX: Final = "healthomics.poller."
+STATUS_TYPES: Final = tuple(
+    RUN_PREFIX + word
+    for word in ("pending", "starting", "running", "stopping", "completed", "failed", "cancelled", "deleted")
+)
+RUN_TYPES: Final = (
+    *STATUS_TYPES,
+    *(RUN_PREFIX + word for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status")),
+)
+POLLER_TYPES: Final = tuple(POLLER_PREFIX + word for word in ("blind", "recovered", "heartbeat"))
+PRIVATE_FIELDS: Final = ("parameters", "definition", "engineSettings", "sessionPolicy")
+"""GetRun members that are neither stored nor sent unless `[privacy] include` names them."""
+
+
+class RunData(BaseModel):
+    """`data` of `healthomics.run.*`: what happened to the run, when, and the run itself. What is unknown is null."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    run_id: str = Field(description="The run's id; ids are reused, see run_uuid.")
+    run_arn: str | None = Field(description="The run's ARN, once the account is known.")
+    run_uuid: str | None = Field(description="The identity of this incarnation of the run.")
+    name: str | None = None
+    previous_status: str | None = Field(description="The status told before; null at the first observation.")
+    status: str | None = Field(description="The status now; null where nobody knows it.")
+    skipped_statuses: list[str] = Field(description="Statuses between the two, whether or not the run passed them.")
+    terminal: bool = Field(description="True for completed, failed, cancelled and deleted.")
+    first_observation: bool = Field(description="True if this run was never seen before.")
+    occurred_at: datetime = Field(description="When it happened: the service's stamp, else observed_at.")
+    occurred_at_source: Literal["creationTime", "startTime", "stopTime", "observed_at"]
+    observed_at: datetime = Field(description="When the answer came that showed it.")
+    not_before: datetime | None = Field(description="When the request was sent that last showed the previous status.")
+    status_message: str | None = None
+    failure_reason: str | None = None
+    workflow_id: str | None = None
+    workflow_name: str | None = None
+    workflow_version_name: str | None = None
+    run_group_id: str | None = None
+    batch_id: str | None = None
+    output_uri: str | None = None
+    run_output_uri: str | None = None
+    engine_log_stream: str | None = None
+    run_log_stream: str | None = None
+    creation_time: datetime | None = None
+    start_time: datetime | None = None
+    stop_time: datetime | None = None
+    duration_seconds: float | None = Field(None, description="From startTime to stopTime.")
+    region: str
+    account_id: str | None = None
+    tags: dict[str, str] | None = None
+    console_url: str
+
+
+class PollerData(BaseModel):
+    """`data` of `healthomics.poller.*`: what the poller says of itself. What is unknown is null."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    instance: str = Field(description="The daemon that says it.")
+    subject: str | None = Field(description="The scope or sink that it is about.")
+    cause: str | None = Field(description="Why, in one word: no_answer, credentials, denied, wrong_account.")
+    detail: str | None = Field(description="The last error, in the service's words.")
+    since: datetime = Field(description="When the episode began.")
+    observed_at: datetime = Field(description="When it was noticed.")
+    last_success_at: datetime | None = Field(description="The last look that succeeded.")
+    duration_seconds: float | None = Field(None, description="How long it lasted, at its end.")
+
+
+class CloudEvent(BaseModel):
+    """A CloudEvents 1.0 record in JSON structured mode (application/cloudevents+json)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str = Field(description="UUIDv5 of what happened: the same whenever, and by whomever, it is told.")
+    source: str = Field(description="The run's ARN, or healthomics-poller/<instance>.")
+    type: str = Field(description="healthomics.run.<status>, healthomics.poller.blind, …")
+    subject: str = Field(description="The run id, or the scope or sink.")
+    time: datetime = Field(description="When it happened.")
+    datacontenttype: Literal["application/json"] = "application/json"
+    sequence: str | None = Field(None, description="Place among the events of this incarnation, from 0000000001.")
+    data: RunData | PollerData
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run lives: what its ARN, links and events say beside its id."""
+
+    scope: str
+    region: str
+    account_id: str | None
+    partition: str = "aws"
+
+    def source_of(self, run_id: str) -> str:
+        """The `source` of a run's events: its ARN, or a URN while the account is unknown."""
+        if self.account_id is None:
+            return f"urn:healthomics:{self.region}:run/{run_id}"
+        return f"arn:{self.partition}:omics:{self.region}:{self.account_id}:run/{run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event before the record has numbered it.
+
+    `data` holds JSON values only. `incarnation` is None for what is not about a run: such an event gets no sequence.
+    Order is kept among the events of one `source`: a run over all its incarnations.
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    data: Mapping[str, Json]
+    incarnation: str | None = None
+    run_id: str | None = None
+
+    def to_json(self, sequence: int | None) -> bytes:
+        """The bytes that are stored and sent: compact UTF-8 JSON, keys in the order of the contract."""
+        body: dict[str, Json] = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "subject": self.subject,
+            "time": stamp(self.time),
+            "datacontenttype": "application/json",
+        }
+        if sequence is not None:
+            body["sequence"] = f"{sequence:010d}"
+        body["data"] = self.data
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+class Event:
+    """An event as it was recorded. Its bytes are its identity: everything else is read from them.
+
+    Args: `body` as stored; `position` in the record (0: not recorded, a sample); `recorded_at` aware UTC.
+    """
+
+    def __init__(self, body: bytes, *, position: int = 0, recorded_at: datetime | None = None) -> None:
+        self.body = body
+        self.position = position
+        self.recorded_at = recorded_at
+
+    @cached_property
+    def attributes(self) -> dict[str, Json]:
+        """The whole record as JSON values."""
+        parsed: dict[str, Json] = json.loads(self.body)
+        return parsed
+
+    @property
+    def id(self) -> str:
+        return str(self.attributes["id"])
+
+    @property
+    def source(self) -> str:
+        return str(self.attributes["source"])
+
+    @property
+    def type(self) -> str:
+        return str(self.attributes["type"])
+
+    @property
+    def subject(self) -> str:
+        return str(self.attributes["subject"])
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromisoformat(str(self.attributes["time"]))
+
+    @property
+    def sequence(self) -> int | None:
+        """Place among the events of this incarnation, from 1; None for events that are not about a run."""
+        number = self.attributes.get("sequence")
+        return None if number is None else int(number)
+
+    @property
+    def data(self) -> dict[str, Json]:
+        data: dict[str, Json] = self.attributes["data"]
+        return data
+
+    @property
+    def kind(self) -> str:
+        """The type without its prefix: "failed", "blind", "batch.failed"."""
+        return short_type(self.type)
+
+    @property
+    def run_id(self) -> str | None:
+        run_id: str | None = self.data.get("run_id")
+        return run_id
+
+    @property
+    def status(self) -> str | None:
+        status: str | None = self.data.get("status")
+        return status
+
+    @property
+    def terminal(self) -> bool:
+        return bool(self.data.get("terminal"))
+
+    def to_json(self) -> str:
+        """The stored bytes as text: what every sink sends unless a format of its own says otherwise."""
+        return self.body.decode()
+
+    def without(self, omitted: Sequence[str]) -> "Event":
+        """The event with fields of `data` set to null and named in `data.redacted`; itself if none of them is there."""
+        present = [name for name in omitted if name in self.data]
+        if not present:
+            return self
+        redacted = sorted({*self.data.get("redacted", ()), *present})
+        data = {**self.data, **dict.fromkeys(present), "redacted": redacted}
+        body = json.dumps({**self.attributes, "data": data}, separators=(",", ":"), ensure_ascii=False)
+        return Event(body.encode(), position=self.position, recorded_at=self.recorded_at)
+
+    def __repr__(self) -> str:
+        return f"<Event {self.kind} {self.subject} {self.id}>"
+
+
+def event_id(source: str, incarnation: str, event_type: str, key: str) -> str:
+    """The UUIDv5 of what happened: of the JSON array [source, incarnation, type, key]."""
+    name = json.dumps([source, incarnation, event_type, key], separators=(",", ":"), ensure_ascii=False)
+    return str(uuid5(NAMESPACE, name))
+
+
+def short_type(event_type: str) -> str:
+    """How configuration and people name an event type: without the prefix of runs and of the poller."""
+    for prefix in (RUN_PREFIX, POLLER_PREFIX, "healthomics."):
+        if event_type.startswith(prefix):
+            return event_type.removeprefix(prefix)
+    return event_type
+
+
+def stamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with a Z; a fraction only where there is one, in milliseconds or microseconds."""
+    moment = moment.astimezone(UTC)
+    precision = "seconds" if not moment.microsecond else "microseconds" if moment.microsecond % 1000 else "milliseconds"
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def event_of(transition: Transition, place: Place, stored: Mapping[str, Json], *, include: Sequence[str] = ()) -> Draft:
+    """The draft that tells a transition.
+
+    Args: `stored` are the fields of the run's last GetRun answer, by the service's names, for what the snapshot at
+    hand (a list item, or none) does not show. `include` names the private fields that the operator chose to send.
+    """
+    shown = transition.snapshot
+    fields = {**stored, **(shown.fields if shown is not None else {})}
+    source = place.source_of(transition.run_id)
+    event_type = RUN_PREFIX + transition.kind
+    data = _run_data(transition, place, fields)
+    for name in include:
+        if name in fields:
+            data[name] = fields[name]
+    return Draft(
+        id=event_id(source, transition.incarnation, event_type, transition.key),
+        source=source,
+        type=event_type,
+        subject=transition.run_id,
+        time=transition.occurred_at,
+        data=data,
+        incarnation=transition.incarnation,
+        run_id=transition.run_id,
+    )
+
+
+def poller_event(kind: Literal["blind", "recovered", "heartbeat"], data: PollerData) -> Draft:
+    """The draft of something that the poller says of itself; its id is unique within one record only."""
+    source = f"healthomics-poller/{data.instance}"
+    event_type = POLLER_PREFIX + kind
+    subject = data.subject or data.instance
+    episode = json.dumps([data.instance, subject, stamp(data.since)], separators=(",", ":"), ensure_ascii=False)
+    values = {name: _jsonable(value) for name, value in data.model_dump().items()}
+    return Draft(event_id(source, "", event_type, episode), source, event_type, subject, data.observed_at, values)
+
+
+def _run_data(transition: Transition, place: Place, fields: Mapping[str, Json]) -> dict[str, Json]:
+    shown = transition.snapshot
+    start, stop = _times_then(shown, fields)
+    logs = fields.get("logLocation") or {}
+    identified = place.account_id is not None
+    seconds = (stop - start).total_seconds() if start is not None and stop is not None else None
+    data: dict[str, Json] = {
+        "run_id": transition.run_id,
+        "run_arn": place.source_of(transition.run_id) if identified else None,
+        "run_uuid": transition.uuid,
+        "name": fields.get("name"),
+        "previous_status": transition.previous_status,
+        "status": transition.status,
+        "skipped_statuses": list(transition.skipped),
+        "terminal": transition.terminal,
+        "first_observation": transition.first,
+        "occurred_at": stamp(transition.occurred_at),
+        "occurred_at_source": transition.occurred_at_source,
+        "observed_at": stamp(transition.observed_at),
+        "not_before": _jsonable(transition.not_before),
+        "status_message": shown.fields.get("statusMessage") if shown is not None else None,
+        "failure_reason": shown.fields.get("failureReason") if shown is not None else None,
+        "workflow_id": fields.get("workflowId"),
+        "workflow_name": fields.get("workflowName"),
+        "workflow_version_name": fields.get("workflowVersionName"),
+        "run_group_id": fields.get("runGroupId"),
+        "batch_id": fields.get("batchId"),
+        "output_uri": fields.get("outputUri"),
+        "run_output_uri": fields.get("runOutputUri"),
+        "engine_log_stream": logs.get("engineLogStream"),
+        "run_log_stream": logs.get("runLogStream"),
+        "creation_time": fields.get("creationTime"),
+        "start_time": _jsonable(start),
+        "stop_time": _jsonable(stop),
+        "duration_seconds": seconds,
+        "region": place.region,
+        "account_id": place.account_id,
+        "tags": fields.get("tags"),
+        "console_url": console_url(place.region, transition.run_id),
+    }
+    extras: dict[str, Json] = {
+        "evidence": list(transition.evidence) or None,
+        "recovered_from": transition.recovered_from,
+        "replaced_by": transition.replaced_by,
+        "reappeared": transition.reappeared or None,
+    }
+    return data | {name: value for name, value in extras.items() if value is not None}
+
+
+def _times_then(shown: Snapshot | None, fields: Mapping[str, Json]) -> tuple[datetime | None, datetime | None]:
+    """startTime and stopTime as the service had said them by then."""
+    stored = fields.get("startTime")
+    start = shown.start_time if shown is not None else None
+    return start or (datetime.fromisoformat(stored) if stored else None), shown.stop_time if shown else None
+
+
+def console_url(region: str, run_id: str) -> str:
+    """The run in the AWS console."""
+    return f"https://{region}.console.aws.amazon.com/omics/home?region={region}#/runs/{run_id}"
+
+
+def _jsonable(value: Any) -> Json:
+    return stamp(value) if isinstance(value, datetime) else value

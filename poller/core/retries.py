@@ -1,0 +1,81 @@
+"""What follows from a failure: the next attempt's time, a dead letter, or a breaker that opens.
+
+Outage and poison differ. While a sink fails for everything it is an outage: attempts do not count, and the breaker
+probes until one gets through. An event that fails again and again while others of its sink succeed is poison: after
+`max_attempts` such failures it is dead, so that it frees its run.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+FIRST_WAIT: Final = timedelta(seconds=0.5)
+LONGEST_DOUBLING: Final = timedelta(seconds=16)
+LONGEST_WAIT: Final = timedelta(hours=10)
+LONGEST_PROBE: Final = timedelta(minutes=5)
+LONGEST_RETRY_AFTER: Final = timedelta(hours=1)
+OPENS_AFTER: Final = 5
+"""Failures in a row, of whatever events, without a success between them."""
+
+
+def full_jitter(failures: int, base: timedelta, cap: timedelta, jitter: float) -> timedelta:
+    """Exponential backoff with full jitter: between zero and `base` doubled `failures - 1` times, at most `cap`.
+
+    Args: `jitter` is drawn by the caller from [0, 1).  Source: AWS Architecture Blog, "Exponential Backoff and Jitter".
+    """
+    doublings: int = 2 ** min(max(failures, 1) - 1, 40)
+    return min(base * doublings, cap) * jitter
+
+
+def delivery_wait(failures: int, jitter: float) -> timedelta:
+    """The wait before a delivery is tried again: 0.5 s doubling to 16 s, then times four up to 10 h, full jitter."""
+    wait = FIRST_WAIT
+    for _ in range(max(failures, 1) - 1):
+        wait = wait * 2 if wait < LONGEST_DOUBLING else wait * 4
+        if wait >= LONGEST_WAIT:
+            wait = LONGEST_WAIT
+            break
+    return wait * jitter
+
+
+def probe_wait(failures: int, jitter: float) -> timedelta:
+    """The wait before a sink that fails for everything is tried again: as for a delivery, at most five minutes."""
+    return min(full_jitter(failures, FIRST_WAIT, LONGEST_PROBE, jitter), LONGEST_PROBE)
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Whether a sink is in an outage.
+
+    `failures` in a row; `open` while only probes are sent, the next one at `probe_at`; `successes` so far, by which a
+    delivery knows whether others have succeeded since its last attempt.
+    """
+
+    failures: int = 0
+    open: bool = False
+    probe_at: datetime | None = None
+    successes: int = 0
+
+
+def succeeded(breaker: Breaker) -> Breaker:
+    """Something got through: the outage, if it was one, is over."""
+    return Breaker(successes=breaker.successes + 1)
+
+
+def failed(breaker: Breaker, now: datetime, jitter: float, *, after: timedelta | None = None) -> Breaker:
+    """One more failure in a row. `after` is what the sink asked for (Retry-After), honoured up to an hour."""
+    failures = breaker.failures + 1
+    if failures < OPENS_AFTER:
+        return replace(breaker, failures=failures)
+    wait = max(probe_wait(failures - OPENS_AFTER + 1, jitter), min(after or timedelta(0), LONGEST_PROBE))
+    return replace(breaker, failures=failures, open=True, probe_at=now + wait)
+
+
+def may_send(breaker: Breaker, now: datetime) -> bool:
+    """Whether anything may be sent now: all while closed, one probe at its time while open."""
+    return not breaker.open or breaker.probe_at is None or now >= breaker.probe_at
+
+
+def next_attempt(failures: int, now: datetime, jitter: float, *, after: timedelta | None = None) -> datetime:
+    """When a delivery that failed `failures` times is tried again."""
+    return now + max(delivery_wait(failures, jitter), min(after or timedelta(0), LONGEST_RETRY_AFTER))

@@ -1,0 +1,133 @@
+"""The nouns: what a run is to us, and what one API answer said of it.
+
+A `Snapshot` is one answer about one run. A `KnownRun` is all that must be remembered of a run between two answers;
+it is small, since a daemon holds one for each watched run (the answer's other fields stay in the record).
+Facts: HealthOmics API 2022-11-28, GetRun and ListRuns (RunListItem has no uuid, tags, group or failure reason).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+RUN_ID: Final = re.compile(r"[0-9]{1,18}")
+"""What the service takes as a run id (the API's pattern, cut to the 18 digits that it documents)."""
+
+RUN_ARN: Final = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):omics:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):run/(?P<id>\d{1,18})"
+)
+
+Json = Any
+"""A value as `json.loads` gives it."""
+
+EmitFirst = Literal["always", "terminal", "never"]
+"""Whether the first thing seen of a run is told: a rule may find runs that are older than the watch."""
+
+
+class Verdict(StrEnum):
+    """Why an incarnation is looked at no more."""
+
+    ENDED = "ended"
+    """COMPLETED, FAILED or CANCELLED was told, or DELETED without a known end."""
+    VANISHED = "vanished"
+    """The service does not know it any more, and nothing tells how it ended."""
+    UNREACHABLE = "unreachable"
+    """The service refuses to answer about this one id."""
+
+
+class Question(StrEnum):
+    """What a GetRun is needed for, most urgent first."""
+
+    IDENTITY = "identity"
+    """A list shows a newer creationTime under this id: is it another incarnation?"""
+    END = "end"
+    """A list shows an end, or misses the run: how did it end?"""
+    GONE = "gone"
+    """GetRun did not find it once: ask again after a pause."""
+    PROOF = "proof"
+    """A list showed a status before the uuid is known."""
+    FIRST = "first"
+    """It was never looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one API answer said of one run at one moment.
+
+    `fields` are the answer's members by the service's own names, as JSON values, without what privacy leaves out.
+    `full` is True for GetRun, False for a ListRuns item. All times are aware UTC.
+    """
+
+    run_id: str
+    status: str
+    full: bool
+    asked_at: datetime
+    answered_at: datetime
+    uuid: str | None = None
+    creation_time: datetime | None = None
+    start_time: datetime | None = None
+    stop_time: datetime | None = None
+    fields: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A status that a list showed of a run whose uuid is not known yet, or an end that only a GetRun may tell."""
+
+    status: str
+    asked_at: datetime
+    answered_at: datetime
+    start_time: datetime | None = None
+    stop_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """All that is remembered of a run's newest incarnation.
+
+    `status` is the last one that we understood, told or not; None before the first. `since` is when the run entered it,
+    as well as we know; `seen_at` when the request was sent that last showed it. `incarnation` is the identity in event
+    ids, fixed with the first event. `question` is what a GetRun is needed for now, None where the cadence decides.
+    """
+
+    run_id: str
+    emit_first: EmitFirst = "always"
+    uuid: str | None = None
+    creation_time: datetime | None = None
+    incarnation: str | None = None
+    status: str | None = None
+    since: datetime | None = None
+    seen_at: datetime | None = None
+    looked: bool = False
+    told: bool = False
+    verdict: Verdict | None = None
+    question: Question | None = Question.FIRST
+    missing_since: datetime | None = None
+    shown_deleted: bool = False
+    end_seen: Evidence | None = None
+    evidence: tuple[Evidence, ...] = ()
+    unknown_statuses: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
+    reappeared: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether it is still looked at."""
+        return self.verdict is None
+
+
+def cut_to_milliseconds(moment: datetime) -> datetime:
+    """The creationTime that tells incarnations apart: cut, not rounded, since lists and GetRun differ in digits."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def incarnation_of(uuid: str | None, creation_time: datetime | None) -> str:
+    """The identity of one life of a run id: its uuid, else `created:` and its creationTime in ms, else empty."""
+    if uuid:
+        return uuid
+    if creation_time is not None:
+        milliseconds = (creation_time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+        return f"created:{milliseconds}"
+    return ""

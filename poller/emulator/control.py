@@ -1,0 +1,118 @@
+"""What other processes may do to the emulator, under `/_emulator/`: read the truth, start runs, let things go wrong.
+
+Answers only callers on this machine. Bodies are JSON, with the keys of the scenario file. Endpoints: docs/emulator.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import random
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from poller.emulator.errors import HTTP_STATUS, Refused
+from poller.emulator.scenario import ScenarioError, fault_of, life_of, runs_of
+
+if TYPE_CHECKING:
+    from poller.emulator.server import Emulator
+
+PREFIX: Final = "/_emulator/"
+
+
+async def answer(emulator: Emulator, request: web.BaseRequest, path: str, body: bytes) -> web.Response:
+    """The answer to a request below the prefix; what is wrong with it is said in `message`."""
+    if not _is_local(request.remote):
+        return _json({"message": "the emulator is controlled from its own machine only"}, 403)
+    try:
+        return _json(_done(emulator, request, path.removeprefix(PREFIX).strip("/").split("/"), body))
+    except ScenarioError as error:
+        return _json({"message": str(error)}, 400)
+    except Refused as refused:
+        return _json({"message": refused.message, "code": refused.code}, HTTP_STATUS.get(refused.code, 400))
+
+
+def _done(emulator: Emulator, request: web.BaseRequest, parts: list[str], body: bytes) -> object:
+    match (request.method, *parts):
+        case ("GET", ""):
+            return {"url": emulator.url, "runs": emulator.census(), "calls": emulator.call_counts}
+        case ("GET", "history"):
+            return {"transitions": [dataclasses.asdict(transition) for transition in emulator.history()]}
+        case ("GET", "calls"):
+            return {
+                "counts": emulator.call_counts,
+                "outcomes": [[*key, number] for key, number in sorted(emulator.outcome_counts.items())],
+                "calls": [dataclasses.asdict(call) for call in emulator.calls],
+            }
+        case ("GET", "faults"):
+            return {"faults": [_told(dataclasses.asdict(fault)) for fault in emulator.faults]}
+        case ("POST", "faults"):
+            table = _object(body)
+            emulator.add_fault(fault_of(table, "fault"))
+            return {}
+        case ("DELETE", "faults"):
+            emulator.clear_faults()
+            return {}
+        case ("POST", "runs"):
+            return {"ids": _start(emulator, _object(body))}
+        case ("POST", "runs", run_id):
+            life = life_of(_object(body).get("life"), "life", emulator.scenario.lives, _dice())
+            emulator.move_run(run_id, *life.steps)
+            return {}
+        case ("DELETE", "runs", run_id):
+            emulator.evict(run_id)
+            return {}
+        case _:
+            raise Refused("UnknownOperationException", f"nothing is at {request.method} {PREFIX}{'/'.join(parts)}")
+
+
+def _start(emulator: Emulator, table: Mapping[str, Any]) -> list[str]:
+    specs = runs_of(table, "run", emulator.scenario.lives, _dice())
+    ids = []
+    for spec in specs:
+        options: Any = {member.name: getattr(spec, member.name) for member in dataclasses.fields(spec)}
+        ids.append(emulator.start_run(options.pop("life") if "life" in table else None, **options))
+    return ids
+
+
+def _dice() -> random.Random:
+    return random.Random()  # noqa: S311  # a life drawn on request need not repeat itself
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        table = json.loads(body)
+    except ValueError as error:
+        raise ScenarioError(f"the body is not JSON: {error}") from error
+    if not isinstance(table, dict):
+        raise ScenarioError("the body is not a JSON object")
+    return table
+
+
+def _is_local(remote: str | None) -> bool:
+    try:
+        return remote is not None and ipaddress.ip_address(remote).is_loopback
+    except ValueError:
+        return False
+
+
+def _told(fault: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fault.items() if value is not None}
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, body=json.dumps(value, default=_written).encode(), content_type="application/json"
+    )
+
+
+def _written(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r} has no place in JSON")

@@ -1,0 +1,310 @@
+"""What the engine needs of the world, said from its side; adapters fit these, `app/build.py` brings them together."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
+from poller.core.events import Draft, Event
+from poller.core.routing import Route
+from poller.core.runs import Json, KnownRun, Snapshot
+from poller.core.values import SinkSettings
+
+
+class Clock(Protocol):
+    """Time, handed in: tests run hours of it in milliseconds."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of ListRuns. `token` is None on the last one. `served_at` is the service's own clock (Date header)."""
+
+    items: tuple[Snapshot, ...]
+    token: str | None
+    asked_at: datetime
+    answered_at: datetime
+    served_at: datetime | None = None
+
+
+class RunService(Protocol):
+    """HealthOmics of one account and region. Every failure is one of `core.errors.ServiceError`."""
+
+    async def get_run(self, run_id: str) -> Snapshot: ...
+
+    async def list_runs(
+        self, *, status: str | None = None, name: str | None = None, group: str | None = None, token: str | None = None
+    ) -> Page:
+        """One page of at most 100 runs."""
+        ...
+
+    async def account(self) -> str | None:
+        """The account that the credentials belong to (sts:GetCallerIdentity), None where it cannot be asked.
+
+        Raises: Blind if the credentials are refused.
+        """
+        ...
+
+    async def renew(self) -> None:
+        """Forget the session and its credentials: the next call finds them anew."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeState:
+    """What the record remembers of a scope, beside its runs.
+
+    `account_id` pins the scope: another account is never given a verdict. `discovered_through` is a creationTime by
+    the service's clock: every run created after it is told. `rates` are the learned calls per second by operation.
+    """
+
+    name: str
+    region: str
+    account_id: str | None = None
+    discovered_through: datetime | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRow:
+    """A run that a command or the library asked to follow (`mode` "follow"), or not to ("mute")."""
+
+    scope: str
+    run_id: str
+    mode: Literal["follow", "mute"]
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one transaction writes: the runs as they are known now, and the events that this took.
+
+    `snapshots` are the fields of GetRun answers to keep, by run id. Everything belongs to `scope`; events that the
+    poller makes of itself come with no runs and no scope.
+    """
+
+    at: datetime
+    scope: str | None = None
+    runs: Sequence[KnownRun] = ()
+    snapshots: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    drafts: Sequence[Draft] = ()
+    state: ScopeState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as it is listed and shown: what is known, the last stored GetRun fields, and when it last changed."""
+
+    scope: str
+    known: KnownRun
+    snapshot: Mapping[str, Json]
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SinkRow:
+    """What the record knows of a sink: `in_force` is False for one that the configuration no longer names."""
+
+    name: str
+    in_force: bool
+    first_seen_at: datetime
+    owed: int
+    dead: int
+    acknowledged: int
+
+
+class Store(Protocol):
+    """The record. One method is one transaction; nothing is half done when one raises or its caller is cancelled.
+
+    Raises, everywhere: StoreUnavailable when it cannot be reached or written now (nothing was written: try again),
+    StoreRefused when a person must mend it.
+    """
+
+    location: str
+
+    async def open(self) -> None:
+        """Connect, migrate forward, check. Opens for commands too; it does not take the daemon's lock."""
+        ...
+
+    async def hold(self, holder: str) -> None:
+        """Become the one daemon of this record until `close`; claims of a daemon that died are released.
+
+        Raises: StoreRefused(exit_code=1) naming the holder's host and pid if another one holds it.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+    # what the asking side writes and reads
+    async def commit_round(self, round_: Round) -> list[Event]:
+        """Write runs, events and deliveries owed, together or not at all; the events that were new, as recorded.
+
+        A draft whose id exists is skipped whole. Each other one gets the next `sequence` of its (source, incarnation)
+        and the next `position`, is routed to the sinks in force (`use_routes`), and its final bytes are kept.
+        """
+        ...
+
+    async def scope(self, name: str) -> ScopeState | None: ...
+
+    async def scopes(self) -> list[ScopeState]: ...
+
+    async def live_runs(self, scope: str) -> list[KnownRun]:
+        """The runs of a scope that have no verdict yet."""
+        ...
+
+    async def known_runs(self, scope: str, run_ids: Iterable[str]) -> dict[str, KnownRun]:
+        """What is remembered of these runs, with a verdict or without; tombstones too."""
+        ...
+
+    async def snapshots(self, scope: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
+        """The stored GetRun fields of these runs, by run id."""
+        ...
+
+    # watches that people change while a daemon runs
+    async def put_watch(self, watch: WatchRow) -> None: ...
+
+    async def drop_watch(self, scope: str, run_id: str) -> bool:
+        """Forget a watch or a mute; False if there was none."""
+        ...
+
+    async def watches(self) -> list[WatchRow]: ...
+
+    # what the telling side writes and reads
+    async def use_routes(self, routes: Sequence[Route], at: datetime) -> None:
+        """The sinks in force from now on. A name that is new gets what is recorded from now on, never the past."""
+        ...
+
+    async def claim(self, sink: str, *, now: datetime, limit: int) -> list[Delivery]:
+        """Up to `limit` deliveries that are due, at most one per lane and always the lane's first; they are then ours.
+
+        Ordered by due time, then position. A claimed delivery is not claimed again until it is settled or released.
+        """
+        ...
+
+    async def probe(self, sink: str) -> list[Delivery]:
+        """Claim one lane's first delivery, due or not: the one that was tried longest ago."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Record how attempts ended; the next of a lane whose first is acknowledged or dead is then due at once."""
+        ...
+
+    async def release(self, delivery_ids: Sequence[int]) -> None:
+        """Give claimed deliveries back as they were: nothing was attempted, or nobody knows."""
+        ...
+
+    async def make_due(self, sink: str, at: datetime) -> None:
+        """After an outage: every lane's first delivery of the sink is due at `at`."""
+        ...
+
+    async def next_due(self, sink: str) -> datetime | None:
+        """When the next unclaimed delivery of the sink is due; None if nothing is owed."""
+        ...
+
+    # reading and housekeeping
+    async def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 1000,
+        run_id: str | None = None,
+        scope: str | None = None,
+        types: Sequence[str] | None = None,
+        since: datetime | None = None,
+    ) -> list[Event]:
+        """Events after position `after`, in order; `types` are whole event types, `since` compares recorded_at."""
+        ...
+
+    async def last_position(self) -> int: ...
+
+    async def runs(
+        self, *, scope: str | None = None, run_id: str | None = None, live_only: bool = False, limit: int = 1000
+    ) -> list[RunRow]:
+        """Runs, newest incarnation each, last changed first."""
+        ...
+
+    async def deliveries(
+        self,
+        *,
+        sink: str | None = None,
+        state: DeliveryState | None = None,
+        run_id: str | None = None,
+        limit: int = 1000,
+    ) -> list[DeliveryRow]:
+        """Deliveries, newest event first."""
+        ...
+
+    async def sinks(self) -> list[SinkRow]: ...
+
+    async def forget(self, scope: str, run_id: str, at: datetime) -> bool:
+        """Erase a run's data (snapshot, event bodies, what is owed of them), keep its identity; False if unknown.
+
+        Nothing is told twice afterwards: ids, sequences and the verdict stay.
+        """
+        ...
+
+    async def prune(self, *, before: datetime, now: datetime, keep: Mapping[str, Iterable[str]]) -> int:
+        """Drop what retention allows to drop; how many events went.
+
+        Goes: events recorded before `before` with their settled deliveries, ended runs' snapshots, deliveries of sinks
+        gone since then. Stays: live runs, owed events of sinks in force, and for a year (for ever while `keep`, scope
+        -> run ids, names the run) a tombstone: ARN, uuid, last status, next sequence.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """Where events go. A class with one coroutine; the dispatcher owns order, retries, timeouts and dead letters.
+
+    `settings_model` is what its table in the configuration may say. `batch_size` (1 if it has none) is how many events,
+    each of another run, one `send` takes at most. Optional: `async def probe(self)` raises if nothing could be sent,
+    and sends nothing; `async def close(self)` frees what it opened.
+    """
+
+    settings_model: type[SinkSettings]
+
+    async def send(self, events: Sequence[Event]) -> None:
+        """Deliver, and return only once the far end has acknowledged.
+
+        Raises: Retry, Rejected, Partial (core.errors); any other exception means: try again later.
+        """
+        ...
+
+
+class Toolbox(Protocol):
+    """What a sink may use: shared, long-lived, closed by the application.
+
+    `directory` is what relative paths in a sink's settings are relative to: the configuration file's.
+    """
+
+    clock: Clock
+    directory: Path
+
+    async def http(self) -> Any:
+        """The one `aiohttp.ClientSession` of this process: no cookies, TLS verified, environment proxies honoured."""
+        ...
+
+    async def aws_client(
+        self,
+        service: str,
+        *,
+        region: str | None = None,
+        profile: str | None = None,
+        role_arn: str | None = None,
+        endpoint_url: str | None = None,
+    ) -> Any:
+        """A long-lived aiobotocore client, made once for each set of arguments; its own retries are off."""
+        ...
