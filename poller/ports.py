@@ -274,7 +274,8 @@ class Sink(Protocol):
     and sends nothing; `async def close(self)` frees what it opened.
     """
 
-    settings_model: type[SinkSettings]
+    @property
+    def settings_model(self) -> type[SinkSettings]: ...
 
     async def send(self, events: Sequence[Event]) -> None:
         """Deliver, and return only once the far end has acknowledged.

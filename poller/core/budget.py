@@ -2,7 +2,14 @@
 
 Additive increase, multiplicative decrease, as arithmetic on a frozen value and a moment that is handed in (seconds of
 a monotonic clock). A throttle cuts the rate, once per round trip: the calls that were under way when it was cut say
-nothing new. The rate grows only while the bucket is what holds calls back, since an idle bucket proves nothing.
+nothing new. The rate grows only while the bucket is what holds calls back, since an idle bucket proves nothing; it
+grows slowly near the rate at which it was cut, where the quota must be, and faster the longer nothing is refused.
+
+Calls are not spaced evenly: two even callers of one quota fall into step, and then one of them is refused for ever
+while the other never learns of it. Measured against a service that allows bursts of one second of its quota
+(tests/unit/core/test_budget.py): a hidden quota of 3/s under a ceiling of 10/s and unlimited need, 1.5 % of the calls
+refused and 88 % of the quota used; a quota raised from 3/s to 10/s is found in 130 s; 2 % refusals by chance leave
+1.7/s on average; a steady foreign caller of half the quota is refused 1 % of its calls (10/s), 5 % (3/s).
 """
 
 from dataclasses import dataclass, replace
@@ -12,10 +19,19 @@ FLOOR: Final = 0.5
 """Calls per second that are always tried: below it a watch would go quiet."""
 CUT: Final = 0.7
 """What a throttle leaves of the rate. 0.7 and not TCP's 0.5: the quota is a steady figure, not a queue to drain."""
-RISE: Final = 0.05
+RISE: Final = 0.015
 """Calls per second gained by each second in which the bucket was the limit and nobody was throttled."""
+STEEPER: Final = 3.5e-4
+"""By how much `RISE` itself grows with each such second since the last cut: a quota that was freed is found again."""
+LONGEST_CLIMB: Final = 5.0
+"""Seconds of waiting that one note proves: nobody who is held back is silent for longer (the floor is 0.5/s)."""
 BURST_SECONDS: Final = 1.0
 """Tokens saved up at most, in seconds of the rate: the service's own burst is not documented."""
+UNEVEN: Final = 1.6
+"""Calls cost from 0.2 to 1.8 tokens, one on average, in a fixed order that never repeats (the golden ratio's)."""
+_GOLDEN: Final = 0.6180339887498949
+_HAIR: Final = 1e-9
+"""Of a token: what rounding may leave missing after the whole wait; a wait too short to move the clock never ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +39,8 @@ class Budget:
     """The state of one bucket.
 
     `rate` and `ceiling` are calls per second; `tokens` calls that may be made at `updated`. `cut_at` is when the rate
-    was last cut; `limited_since` since when calls have waited for tokens, None when they do not.
+    was last cut; `limited_since` since when calls have waited for tokens, None when they do not; `climbed` for how
+    many seconds they have since the cut; `calls` how many there were.
     """
 
     rate: float
@@ -32,6 +49,8 @@ class Budget:
     updated: float
     cut_at: float | None = None
     limited_since: float | None = None
+    climbed: float = 0.0
+    calls: int = 0
 
 
 def open_budget(ceiling: float, now: float, *, remembered: float | None = None) -> Budget:
@@ -43,20 +62,27 @@ def open_budget(ceiling: float, now: float, *, remembered: float | None = None) 
 def wait_seconds(budget: Budget, now: float) -> float:
     """How long until one call may be made; 0 if it may be made now."""
     missing = 1.0 - _tokens(budget, now)
-    return max(0.0, missing / budget.rate)
+    return missing / budget.rate if missing > _HAIR else 0.0
 
 
 def take(budget: Budget, now: float) -> Budget:
     """Spend one call. The caller has waited for it; a bucket that is short goes below zero, never wrong."""
-    return replace(budget, tokens=_tokens(budget, now) - 1.0, updated=now)
+    cost = 1.0 + UNEVEN * (budget.calls * _GOLDEN % 1.0 - 0.5)
+    return replace(budget, tokens=_tokens(budget, now) - cost, updated=now, calls=budget.calls + 1)
 
 
 def held_back(budget: Budget, now: float, *, waiting: bool) -> Budget:
     """Note whether calls wait for tokens, and let the rate grow for the time in which they did."""
     if budget.limited_since is not None:
-        gained = (now - budget.limited_since) * RISE
-        tokens = _tokens(budget, now)
-        budget = replace(budget, rate=min(budget.rate + gained, budget.ceiling), tokens=tokens, updated=now)
+        seconds = min(now - budget.limited_since, LONGEST_CLIMB)
+        gained = seconds * (RISE + STEEPER * (budget.climbed + seconds / 2))
+        budget = replace(
+            budget,
+            rate=min(budget.rate + gained, budget.ceiling),
+            tokens=_tokens(budget, now),
+            updated=now,
+            climbed=budget.climbed + seconds,
+        )
     return replace(budget, limited_since=now if waiting else None)
 
 
@@ -65,7 +91,8 @@ def throttled(budget: Budget, now: float, sent_at: float) -> Budget:
     if budget.cut_at is not None and sent_at < budget.cut_at:
         return budget
     rate = max(budget.rate * CUT, min(FLOOR, budget.ceiling))
-    return replace(budget, rate=rate, tokens=min(_tokens(budget, now), 0.0), updated=now, cut_at=now)
+    tokens = min(_tokens(budget, now), 0.0)
+    return replace(budget, rate=rate, tokens=tokens, updated=now, cut_at=now, climbed=0.0)
 
 
 def _tokens(budget: Budget, now: float) -> float:

@@ -1,5 +1,6 @@
 """When to ask again about a run: often when something is near, seldom when nothing has moved for long."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -7,6 +8,21 @@ SHARE: Final = 0.1
 """Of the time spent in a status: a run in RUNNING for an hour is asked about every six minutes if `high` allows."""
 SPREAD: Final = 0.2
 """How much sooner jitter may make a look, so that runs that were started together fall out of step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a scope may be asked and how long things may take: `[polling]`, as the engine reads it.
+
+    `ceiling` is in calls per second for each API operation; `discover_ended` of zero turns that reading off.
+    """
+
+    min_interval: timedelta = timedelta(seconds=5)
+    max_interval: timedelta = timedelta(seconds=60)
+    ceiling: float = 5.0
+    blind_after: timedelta = timedelta(minutes=5)
+    vanish_deadline: timedelta = timedelta(seconds=30)
+    discover_ended: timedelta = timedelta(minutes=15)
 
 
 def next_look(

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from poller.core.machine import Transition
-from poller.core.runs import Json, Snapshot
+from poller.core.runs import Json
 
 NAMESPACE: Final = UUID("5d6a1f5e-6b0b-5c1b-9a55-0f6d1c8b7e42")
 """Of all event ids; never to be changed: receivers deduplicate by them."""
@@ -35,10 +36,22 @@ PRIVATE_FIELDS: Final = ("parameters", "definition", "engineSettings", "sessionP
 """GetRun members that are neither stored nor sent unless `[privacy] include` names them."""
 
 
+_ADDED_FIELDS: Final = frozenset({"evidence", "recovered_from", "replaced_by", "reappeared", "redacted"})
+"""Members of `data` that are there only where they say something; all others are null, never missing."""
+
+
+def _never_missing(schema: dict[str, Json]) -> None:
+    """The JSON Schema of what is sent: defaults are for those who build a record, not for those who read one."""
+    optional = _ADDED_FIELDS | {"sequence"}
+    schema["required"] = [name for name in schema["properties"] if name not in optional]
+    for member in schema["properties"].values():
+        member.pop("default", None)
+
+
 class RunData(BaseModel):
     """`data` of `healthomics.run.*`: what happened to the run, when, and the run itself. What is unknown is null."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=_never_missing)
 
     run_id: str = Field(description="The run's id; ids are reused, see run_uuid.")
     run_arn: str | None = Field(description="The run's ARN, once the account is known.")
@@ -71,13 +84,18 @@ class RunData(BaseModel):
     region: str
     account_id: str | None = None
     tags: dict[str, str] | None = None
-    console_url: str
+    console_url: str | None = Field(description="The run in the AWS console; null only where it is redacted.")
+    evidence: list[str] | None = Field(None, description="What was asked, where no GetRun showed it by itself.")
+    recovered_from: str | None = Field(None, description="Where an end was read that GetRun could not show any more.")
+    replaced_by: str | None = Field(None, description="The uuid of the incarnation that has taken this one's id.")
+    reappeared: bool | None = Field(None, description="True where the run had been given up before.")
+    redacted: list[str] | None = Field(None, description="Fields that are null because they were left out.")
 
 
 class PollerData(BaseModel):
     """`data` of `healthomics.poller.*`: what the poller says of itself. What is unknown is null."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=_never_missing)
 
     instance: str = Field(description="The daemon that says it.")
     subject: str | None = Field(description="The scope or sink that it is about.")
@@ -92,7 +110,7 @@ class PollerData(BaseModel):
 class CloudEvent(BaseModel):
     """A CloudEvents 1.0 record in JSON structured mode (application/cloudevents+json)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_never_missing)
 
     specversion: Literal["1.0"] = "1.0"
     id: str = Field(description="UUIDv5 of what happened: the same whenever, and by whomever, it is told.")
@@ -101,7 +119,9 @@ class CloudEvent(BaseModel):
     subject: str = Field(description="The run id, or the scope or sink.")
     time: datetime = Field(description="When it happened.")
     datacontenttype: Literal["application/json"] = "application/json"
-    sequence: str | None = Field(None, description="Place among the events of this incarnation, from 0000000001.")
+    sequence: Annotated[str, Field(pattern=r"^[0-9]{10,}$")] | SkipJsonSchema[None] = Field(
+        None, description="Place among the events of this incarnation, from 0000000001; missing where it has none."
+    )
     data: RunData | PollerData
 
 
@@ -152,7 +172,7 @@ class Draft:
         if sequence is not None:
             body["sequence"] = f"{sequence:010d}"
         body["data"] = self.data
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        return _bytes_of(body)
 
 
 class Event:
@@ -233,8 +253,8 @@ class Event:
             return self
         redacted = sorted({*self.data.get("redacted", ()), *present})
         data = {**self.data, **dict.fromkeys(present), "redacted": redacted}
-        body = json.dumps({**self.attributes, "data": data}, separators=(",", ":"), ensure_ascii=False)
-        return Event(body.encode(), position=self.position, recorded_at=self.recorded_at)
+        body = _bytes_of({**self.attributes, "data": data})
+        return Event(body, position=self.position, recorded_at=self.recorded_at)
 
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.subject} {self.id}>"
@@ -242,8 +262,7 @@ class Event:
 
 def event_id(source: str, incarnation: str, event_type: str, key: str) -> str:
     """The UUIDv5 of what happened: of the JSON array [source, incarnation, type, key]."""
-    name = json.dumps([source, incarnation, event_type, key], separators=(",", ":"), ensure_ascii=False)
-    return str(uuid5(NAMESPACE, name))
+    return str(uuid5(NAMESPACE, _bytes_of([source, incarnation, event_type, key]).decode()))
 
 
 def short_type(event_type: str) -> str:
@@ -273,8 +292,7 @@ def event_of(transition: Transition, place: Place, stored: Mapping[str, Json], *
     event_type = RUN_PREFIX + transition.kind
     data = _run_data(transition, place, fields)
     for name in include:
-        if name in fields:
-            data[name] = fields[name]
+        data[name] = fields.get(name)
     return Draft(
         id=event_id(source, transition.incarnation, event_type, transition.key),
         source=source,
@@ -299,8 +317,9 @@ def poller_event(kind: Literal["blind", "recovered", "heartbeat"], data: PollerD
 
 def _run_data(transition: Transition, place: Place, fields: Mapping[str, Json]) -> dict[str, Json]:
     shown = transition.snapshot
-    start, stop = _times_then(shown, fields)
-    logs = fields.get("logLocation") or {}
+    start, stop = _times_then(transition, fields)
+    located = fields.get("logLocation")
+    logs = located if isinstance(located, Mapping) else {}
     identified = place.account_id is not None
     seconds = (stop - start).total_seconds() if start is not None and stop is not None else None
     data: dict[str, Json] = {
@@ -328,7 +347,7 @@ def _run_data(transition: Transition, place: Place, fields: Mapping[str, Json]) 
         "run_output_uri": fields.get("runOutputUri"),
         "engine_log_stream": logs.get("engineLogStream"),
         "run_log_stream": logs.get("runLogStream"),
-        "creation_time": fields.get("creationTime"),
+        "creation_time": fields.get("creationTime") or _jsonable(shown.creation_time if shown is not None else None),
         "start_time": _jsonable(start),
         "stop_time": _jsonable(stop),
         "duration_seconds": seconds,
@@ -346,16 +365,24 @@ def _run_data(transition: Transition, place: Place, fields: Mapping[str, Json]) 
     return data | {name: value for name, value in extras.items() if value is not None}
 
 
-def _times_then(shown: Snapshot | None, fields: Mapping[str, Json]) -> tuple[datetime | None, datetime | None]:
-    """startTime and stopTime as the service had said them by then."""
-    stored = fields.get("startTime")
+def _times_then(transition: Transition, fields: Mapping[str, Json]) -> tuple[datetime | None, datetime | None]:
+    """startTime and stopTime as the service had said them by then: none of a run that had not begun."""
+    shown = transition.snapshot
     start = shown.start_time if shown is not None else None
-    return start or (datetime.fromisoformat(stored) if stored else None), shown.stop_time if shown else None
+    stored = fields.get("startTime")
+    if start is None and stored and transition.status not in ("PENDING", "STARTING"):
+        start = datetime.fromisoformat(stored)
+    return start, shown.stop_time if shown is not None else None
 
 
 def console_url(region: str, run_id: str) -> str:
     """The run in the AWS console."""
     return f"https://{region}.console.aws.amazon.com/omics/home?region={region}#/runs/{run_id}"
+
+
+def _bytes_of(value: Json) -> bytes:
+    """Compact UTF-8 JSON. Half a surrogate pair, which JSON can spell and UTF-8 cannot, becomes a question mark."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
 def _jsonable(value: Any) -> Json:

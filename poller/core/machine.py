@@ -8,7 +8,7 @@ Statuses: HealthOmics API 2022-11-28.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Final, Literal, NamedTuple, assert_never
 
@@ -36,6 +36,8 @@ CANONICAL_PATH: Final = ("PENDING", "STARTING", "RUNNING", "STOPPING")
 """The statuses that a transition may skip: between two ranks there is one status each."""
 ENDS: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 ACTIVE: Final = CANONICAL_PATH
+BEHIND_AT_MOST: Final = timedelta(minutes=5)
+"""How long GetRun is asked with priority for an end that a list showed; then the cadence decides again."""
 _LATER_FIELDS: Final = frozenset({"status", "statusMessage", "failureReason", "startTime", "stopTime"})
 
 StampName = Literal["creationTime", "startTime", "stopTime", "observed_at"]
@@ -59,7 +61,7 @@ class Relation(Enum):
     OLDER = auto()
     NEWER = auto()
     UNSURE = auto()
-    """A list item with a newer creationTime, or without one: only a GetRun can tell."""
+    """A list item with a newer creationTime, or one that cannot be compared: only a GetRun can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +116,17 @@ def judge(last: str | None, seen: str) -> Step:
 
 def relate(known: KnownRun, snapshot: Snapshot) -> Relation:
     """Tell whose life an answer shows. The uuid decides where both sides have one, else the creationTime."""
+    if known.uuid and known.uuid == snapshot.uuid:
+        return Relation.SAME
     created = None if snapshot.creation_time is None else cut_to_milliseconds(snapshot.creation_time)
-    if known.creation_time is None and known.uuid is None:
-        return Relation.SAME if snapshot.full or created is not None else Relation.UNSURE
-    older = created is not None and known.creation_time is not None and created < known.creation_time
-    newer = created is not None and known.creation_time is not None and created > known.creation_time
-    if older:
-        return Relation.OLDER
+    if created is not None and known.creation_time is not None and created != known.creation_time:
+        if created < known.creation_time:
+            return Relation.OLDER
+        return Relation.NEWER if snapshot.full else Relation.UNSURE
     if snapshot.full:
-        if known.uuid and snapshot.uuid:
-            return Relation.SAME if known.uuid == snapshot.uuid else Relation.NEWER
-        return Relation.NEWER if newer else Relation.SAME
-    if created is None:
-        return Relation.SAME if known.verdict is Verdict.ENDED else Relation.UNSURE
-    return Relation.UNSURE if newer else Relation.SAME
+        return Relation.NEWER if known.uuid and snapshot.uuid else Relation.SAME
+    comparable = created is not None and (known.creation_time is not None or not known.looked)
+    return Relation.SAME if comparable or known.verdict is Verdict.ENDED else Relation.UNSURE
 
 
 def skipped_between(last: str | None, seen: str) -> tuple[str, ...]:
@@ -148,10 +147,13 @@ def observe(known: KnownRun, snapshot: Snapshot) -> Observed:
         case Relation.OLDER:
             return Observed(known, (), Step.STALE)
         case Relation.UNSURE:
+            newer = known.creation_time is not None and snapshot.creation_time is not None
+            if not newer and known.live and snapshot.status == known.status:
+                return Observed(known, (), Step.SAME)  # nothing moved: not worth a GetRun after every list
             return Observed(replace(known, question=Question.IDENTITY), (), Step.SAME)
         case Relation.NEWER:
             told = _close(known, snapshot)
-            fresh = observe(KnownRun(known.run_id), snapshot)
+            fresh = observe(KnownRun(known.run_id, by_rule=known.by_rule), snapshot)
             return fresh._replace(transitions=(*told, *fresh.transitions))
         case Relation.SAME:
             return _observe_full(known, snapshot) if snapshot.full else _observe_item(known, snapshot)
@@ -172,9 +174,11 @@ def _observe_item(known: KnownRun, item: Snapshot) -> Observed:
         if step is Step.STALE:
             return Observed(known, (), step)
         seen = Evidence(item.status, item.asked_at, item.answered_at, item.start_time, item.stop_time)
-        asked = replace(_identified(known, item), end_seen=known.end_seen or seen, question=Question.END)
+        if known.end_seen is not None and (known.end_seen.status in ENDS or item.status == "DELETED"):
+            seen = known.end_seen
+        asked = replace(_identified(known, item), end_seen=seen, question=Question.END)
         return Observed(_again(asked), (), step)
-    if known.uuid is None and not known.looked:
+    if not known.looked:  # also where a batch gave the uuid: no GetRun has joined it to this creationTime yet
         kept = _identified(known, item)
         question = kept.question if kept.question in (Question.END, Question.GONE) else Question.PROOF
         return Observed(_again(replace(kept, evidence=_gather(known.evidence, item), question=question)), (), step)
@@ -186,7 +190,13 @@ def _observe_item(known: KnownRun, item: Snapshot) -> Observed:
 def _gather(evidence: tuple[Evidence, ...], item: Snapshot) -> tuple[Evidence, ...]:
     """Evidence with one more item: a step forward or an unknown status is added, the last status seen again renewed."""
     if evidence and evidence[-1].status == item.status:
-        return (*evidence[:-1], replace(evidence[-1], asked_at=item.asked_at, start_time=item.start_time))
+        last_seen = evidence[-1]
+        renewed = replace(
+            last_seen,
+            asked_at=max(last_seen.asked_at, item.asked_at),
+            start_time=last_seen.start_time or item.start_time,
+        )
+        return (*evidence[:-1], renewed)
     last = next((seen.status for seen in reversed(evidence) if seen.status in RANK), None)
     if judge(last, item.status) not in (Step.FIRST, Step.FORWARD, Step.UNKNOWN):
         return evidence
@@ -215,7 +225,7 @@ def _observe_full(known: KnownRun, look: Snapshot) -> Observed:
             Step.SAME,
         )
     known, told, step = _take(replace(known, missing_since=None), look)
-    if known.live and known.end_seen is not None:
+    if known.live and known.end_seen is not None and look.asked_at < known.end_seen.answered_at + BEHIND_AT_MOST:
         known = replace(known, question=Question.END)  # a list has shown the end: this answer is behind it
     return Observed(known, (*transitions, *told), step)
 
@@ -241,12 +251,14 @@ def _take(known: KnownRun, seen: Snapshot, *, evidence: tuple[str, ...] = ()) ->
         case Step.STALE | Step.CONTRADICTION:
             return Observed(known, (), step)  # two ends of one run meet only after the first was told: see _contradict
         case Step.SAME:
-            return Observed(replace(known, seen_at=seen.asked_at, since=_entered(known, seen)), (), step)
+            seen_at = seen.asked_at if known.seen_at is None else max(known.seen_at, seen.asked_at)
+            return Observed(replace(known, seen_at=seen_at, since=_entered(known, seen)), (), step)
         case Step.UNKNOWN:
             if seen.status in known.unknown_statuses:
                 return Observed(known, (), step)
             known, transition = _told(known, seen, "unknown_status", evidence)
-            known = replace(known, unknown_statuses=(*known.unknown_statuses, seen.status), told=True)
+            unknown = (*known.unknown_statuses, seen.status)
+            known = replace(known, unknown_statuses=unknown, told=True, reappeared=False)
             if known.seen_at is None:
                 known = replace(known, seen_at=seen.asked_at)
             return Observed(known, (transition,), step)
@@ -256,7 +268,7 @@ def _take(known: KnownRun, seen: Snapshot, *, evidence: tuple[str, ...] = ()) ->
             assert_never(step)
     ended = seen.status in ENDS or seen.status == "DELETED"
     after, transition = _told(known, seen, seen.status.lower(), evidence)
-    silent = step is Step.FIRST and (
+    silent = transition.first and (
         known.emit_first == "never" or (known.emit_first == "terminal" and not transition.terminal)
     )
     after = replace(
@@ -281,8 +293,8 @@ def _told(known: KnownRun, seen: Snapshot, kind: str, evidence: tuple[str, ...])
     understood = kind != "unknown_status"
     stamp, source = _stamp(seen) if understood else (None, "observed_at")
     not_before = known.seen_at
-    if not_before is not None and stamp is not None:
-        not_before = min(not_before, stamp)
+    if not_before is not None:  # answers may come in another order than they were asked for
+        not_before = min(not_before, seen.answered_at, stamp or seen.answered_at)
     transition = Transition(
         kind=kind,
         key=seen.status,
@@ -313,22 +325,21 @@ def _contradict(known: KnownRun, look: Snapshot) -> Observed:
         return Observed(known, (), Step.STALE if RANK.get(look.status, 5) < RANK["COMPLETED"] else Step.SAME)
     if look.status in known.contradictions:
         return Observed(known, (), Step.CONTRADICTION)
-    _, transition = _told(known, look, "contradicted", ())
+    known, transition = _told(known, look, "contradicted", ())
     transition = replace(transition, terminal=False, skipped=(), first=False)
-    return Observed(
-        replace(known, contradictions=(*known.contradictions, look.status)), (transition,), Step.CONTRADICTION
-    )
+    contradictions = (*known.contradictions, look.status)
+    return Observed(replace(known, contradictions=contradictions, told=True), (transition,), Step.CONTRADICTION)
 
 
 def _close(known: KnownRun, successor: Snapshot) -> tuple[Transition, ...]:
     """The last events of an incarnation that another one has taken the place of; none if its end was told.
 
-    What lists had shown of it is told first (its uuid will never be known), then an end that a list had shown;
-    without one, `replaced`, which names the new uuid.
+    What lists had shown of it is told first (its uuid will never be known), then an end that a list had shown, or
+    DELETED if a GetRun had shown it; without one, `replaced`, which names the new uuid.
     """
     if known.verdict is Verdict.ENDED:
         return ()
-    known, told = flush_evidence(known)
+    known, told = _given_up(known, successor.answered_at, ())
     if known.verdict is not Verdict.ENDED and (known.seen_at is not None or known.told):
         told = (*told, _without_answer(known, "replaced", successor.answered_at, replaced_by=successor.uuid))
     return told
@@ -358,7 +369,7 @@ def flush_evidence(known: KnownRun) -> tuple[KnownRun, tuple[Transition, ...]]:
 def missed(known: KnownRun, answered_at: datetime) -> KnownRun:
     """GetRun did not find the run: the first time starts the verdict ladder's clock."""
     if not known.live:
-        return known
+        return replace(known, question=None)
     return replace(known, question=Question.GONE, missing_since=known.missing_since or answered_at)
 
 
@@ -369,13 +380,11 @@ def absent(known: KnownRun) -> KnownRun:
 
 def vanish(known: KnownRun, at: datetime, evidence: tuple[str, ...]) -> Observed:
     """The top of the verdict ladder: the end that a list had shown, DELETED if GetRun showed it, else `vanished`."""
-    known, told = flush_evidence(known)
+    if not known.live:
+        return Observed(replace(known, question=None), (), Step.SAME)
+    known, told = _given_up(known, at, evidence)
     if known.verdict is Verdict.ENDED:
         return Observed(known, told, Step.FORWARD)
-    if known.shown_deleted:
-        shown = Snapshot(known.run_id, "DELETED", True, at, at, known.uuid, known.creation_time)
-        known, transitions, step = _take(known, shown, evidence=evidence)
-        return Observed(known, (*told, *transitions), step)
     transition = _without_answer(known, "vanished", at, evidence=evidence)
     known = replace(known, verdict=Verdict.VANISHED, question=None, missing_since=None, told=True)
     if transition.incarnation:
@@ -384,12 +393,29 @@ def vanish(known: KnownRun, at: datetime, evidence: tuple[str, ...]) -> Observed
 
 
 def refuse(known: KnownRun, at: datetime, reason: str) -> Observed:
-    """The service will not answer about this id: told once, and the watch of it ends."""
-    transition = _without_answer(known, "unreachable", at, evidence=(reason,))
-    known = replace(known, verdict=Verdict.UNREACHABLE, question=None, told=True)
+    """The service will not answer about this id: told once, and the watch of it ends.
+
+    What lists had shown of it is told first; an end among that stays a question, in case a GetRun answers after all.
+    """
+    if known.verdict in (Verdict.ENDED, Verdict.UNREACHABLE):
+        return Observed(replace(known, question=None), (), Step.SAME)
+    end_seen = known.end_seen
+    known, told = flush_evidence(replace(known, end_seen=None))
+    transition = _without_answer(replace(known, end_seen=end_seen), "unreachable", at, evidence=(reason,))
+    known = replace(known, verdict=Verdict.UNREACHABLE, question=None, told=True, end_seen=end_seen)
     if transition.incarnation:
         known = replace(known, incarnation=transition.incarnation)
-    return Observed(known, (transition,), Step.FORWARD)
+    return Observed(known, (*told, transition), Step.FORWARD)
+
+
+def _given_up(known: KnownRun, at: datetime, evidence: tuple[str, ...]) -> tuple[KnownRun, tuple[Transition, ...]]:
+    """What is left to tell when no GetRun will answer any more: what lists showed, then DELETED if GetRun showed it."""
+    known, told = flush_evidence(known)
+    if known.verdict is Verdict.ENDED or not known.shown_deleted:
+        return known, told
+    shown = Snapshot(known.run_id, "DELETED", True, at, at, known.uuid, known.creation_time)
+    known, transitions, _ = _take(known, shown, evidence=evidence)
+    return known, (*told, *transitions)
 
 
 def _without_answer(
@@ -412,11 +438,11 @@ def _without_answer(
         status=None,
         skipped=(),
         terminal=False,
-        first=known.seen_at is None,
+        first=known.seen_at is None and known.end_seen is None,
         occurred_at=at,
         occurred_at_source="observed_at",
         observed_at=at,
-        not_before=known.seen_at,
+        not_before=None if known.seen_at is None else min(known.seen_at, at),
         evidence=evidence,
         replaced_by=replaced_by,
         reappeared=known.reappeared,

@@ -23,7 +23,7 @@ def full_jitter(failures: int, base: timedelta, cap: timedelta, jitter: float) -
 
     Args: `jitter` is drawn by the caller from [0, 1).  Source: AWS Architecture Blog, "Exponential Backoff and Jitter".
     """
-    doublings: int = 2 ** min(max(failures, 1) - 1, 40)
+    doublings: int = 2 ** min(max(failures, 1) - 1, 30)
     return min(base * doublings, cap) * jitter
 
 
@@ -63,7 +63,7 @@ def succeeded(breaker: Breaker) -> Breaker:
 
 
 def failed(breaker: Breaker, now: datetime, jitter: float, *, after: timedelta | None = None) -> Breaker:
-    """One more failure in a row. `after` is what the sink asked for (Retry-After), honoured up to an hour."""
+    """One more failure in a row. `after` is what the sink asked for (Retry-After); a probe waits 5 minutes at most."""
     failures = breaker.failures + 1
     if failures < OPENS_AFTER:
         return replace(breaker, failures=failures)

@@ -87,6 +87,7 @@ class Evidence:
 class KnownRun:
     """All that is remembered of a run's newest incarnation.
 
+    `by_rule` is True where discovery found it, False where somebody named its id.
     `status` is the last one that we understood, told or not; None before the first. `since` is when the run entered it,
     as well as we know; `seen_at` when the request was sent that last showed it. `incarnation` is the identity in event
     ids, fixed with the first event. `question` is what a GetRun is needed for now, None where the cadence decides.
@@ -94,6 +95,7 @@ class KnownRun:
 
     run_id: str
     emit_first: EmitFirst = "always"
+    by_rule: bool = False
     uuid: str | None = None
     creation_time: datetime | None = None
     incarnation: str | None = None

@@ -26,7 +26,7 @@ PREFIX: Final = "/_emulator/"
 
 async def answer(emulator: Emulator, request: web.BaseRequest, path: str, body: bytes) -> web.Response:
     """The answer to a request below the prefix; what is wrong with it is said in `message`."""
-    if not _is_local(request.remote):
+    if not is_local(request.remote):
         return _json({"message": "the emulator is controlled from its own machine only"}, 403)
     try:
         return _json(_done(emulator, request, path.removeprefix(PREFIX).strip("/").split("/"), body))
@@ -75,7 +75,8 @@ def _start(emulator: Emulator, table: Mapping[str, Any]) -> list[str]:
     ids = []
     for spec in specs:
         options: Any = {member.name: getattr(spec, member.name) for member in dataclasses.fields(spec)}
-        ids.append(emulator.start_run(options.pop("life") if "life" in table else None, **options))
+        life = options.pop("life")
+        ids.append(emulator.start_run(life if "life" in table else None, **options))
     return ids
 
 
@@ -93,7 +94,7 @@ def _object(body: bytes) -> dict[str, Any]:
     return table
 
 
-def _is_local(remote: str | None) -> bool:
+def is_local(remote: str | None) -> bool:
     try:
         return remote is not None and ipaddress.ip_address(remote).is_loopback
     except ValueError:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from poller.emulator.errors import HTTP_STATUS
 from poller.emulator.instants import SECOND
-from poller.emulator.lives import NO_FIELDS
 
 Kind = Literal[
     "error",  # an error answer: `code`, or with code "" one that names nothing
@@ -28,10 +27,20 @@ Kind = Literal[
     "bad_timestamp",  # a creationTime that is none
     "altered",  # members of the answer replaced by `fields` (None: left out)
     "stale",  # the answer of `seconds` ago
-    "hidden",  # the run is not found; in lists it is missing
+    "hidden",  # the run is not found; in ListRuns it is missing (without run_id: all of them)
 ]
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 NAMED_IN: Final = ("header", "body")
+OPERATIONS: Final = (
+    "GetRun",
+    "ListRuns",
+    "ListRunTasks",
+    "GetRunTask",
+    "StartRun",
+    "CancelRun",
+    "DeleteRun",
+    "GetCallerIdentity",
+)
 # Kinds that, in ListRuns with a run_id, concern that run's item and not the call.
 OF_ITEMS: Final = frozenset({"stale", "hidden"})
 LISTS: Final = frozenset({"ListRuns"})
@@ -66,11 +75,13 @@ class Fault:
     http_status: int | None = None
     named_in: Literal["header", "body"] = "header"
     retry_after: float | None = None
-    fields: Mapping[str, object] = NO_FIELDS
+    fields: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"no fault is called {self.kind}; there are {', '.join(KINDS)}")
+        if self.operation is not None and self.operation not in OPERATIONS:
+            raise ValueError(f"no operation is called {self.operation}; there are {', '.join(OPERATIONS)}")
         if self.named_in not in NAMED_IN:
             raise ValueError(f"named_in is one of {', '.join(NAMED_IN)}, not {self.named_in}")
         if self.kind == "error" and self.http_status is None and self.code not in HTTP_STATUS:
@@ -128,6 +139,8 @@ class FaultRules:
             fault = rule.fault
             if fault.kind != "slow" and other:
                 continue
+            if fault.kind == "hidden" and asked.run_id is None and asked.operation not in LISTS:
+                continue
             if (
                 fault.operation in {None, asked.operation}
                 and fault.run_id in {None, asked.run_id}
@@ -179,6 +192,8 @@ def spoiled(fault: Fault, body: bytes) -> bytes:
         return b"[" + body + b"]"
     if fault.kind == "empty":
         return b""
+    if fault.kind == "hidden":
+        return b'{"items":[]}'
     if fault.kind not in {"altered", "bad_timestamp"}:
         return body
     answer: dict[str, Any] = json.loads(body or b"{}")

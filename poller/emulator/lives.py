@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Final
 
 ENDS: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
@@ -18,7 +17,6 @@ STATUSES: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING", "DELE
 # Not a status of the service: from this step on no operation finds the run any more (evicted, or deleted for good).
 GONE: Final = "GONE"
 
-NO_FIELDS: Final[Mapping[str, object]] = MappingProxyType({})
 
 # The codes of the User Guide page workflows-run-errors that random lives draw from, with a sentence in its style.
 FAILURES: Final[tuple[tuple[str, str], ...]] = (
@@ -44,7 +42,7 @@ class Step:
 
     status: str
     seconds: float = 0.0
-    fields: Mapping[str, object] = NO_FIELDS
+    fields: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.status:

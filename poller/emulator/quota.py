@@ -19,6 +19,9 @@ SERVICE_QUOTAS: Final[Mapping[str, float]] = {
 }
 
 
+ROUNDING: Final = 1e-9  # many small refills add up to a hair less than a whole token
+
+
 class TokenBucket:
     """`rate` calls per second, up to `burst` at once."""
 
@@ -36,7 +39,7 @@ class TokenBucket:
         if self._at is not None and now > self._at:
             self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate / SECOND)
         self._at = now if self._at is None else max(now, self._at)
-        if self._tokens < 1:
+        if self._tokens < 1 - ROUNDING:
             return False
         self._tokens -= 1
         return True

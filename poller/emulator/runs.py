@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
 
 from poller.emulator.instants import SECOND
-from poller.emulator.lives import ENDS, GONE, NO_FIELDS, Life, Step
+from poller.emulator.lives import ENDS, GONE, Life, Step
 
 
 class RunOptions(TypedDict, total=False):
@@ -55,10 +55,10 @@ class RunSpec:
     workflow_name: str | None = "emulated"
     workflow_version_name: str | None = None
     retention_mode: str = "RETAIN"
-    visible_after: Mapping[str, float] = NO_FIELDS  # type: ignore[assignment]  # empty, so of any value type
-    request: Mapping[str, Any] = NO_FIELDS
-    fields: Mapping[str, object] = NO_FIELDS
-    item_fields: Mapping[str, object] = NO_FIELDS
+    visible_after: Mapping[str, float] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, object] = field(default_factory=dict)
+    item_fields: Mapping[str, object] = field(default_factory=dict)
 
 
 class Moment(NamedTuple):
@@ -79,7 +79,7 @@ class Run:
     arn: str
     key: int  # its place in every list
     moments: list[Moment]
-    planned: Sequence[Moment]  # as first scripted: what its tasks were going to be
+    planned: Sequence[Moment]  # as scripted when RUNNING began: what its tasks were going to be
     index: int = -1
     version: int = 0  # grows when the rest of the script is replaced, so that what was due of the old one is dropped
     rendered: dict[str, bytes] = field(default_factory=dict)  # answers in the present status; emptied on each step
@@ -93,7 +93,7 @@ class Run:
         return self.moments[self.index].status
 
     def index_at(self, instant: int) -> int:
-        """Which moment was the present one at `instant`; -1 before its creation. Never later than it has come by now."""
+        """Which moment was the present one at `instant`; -1 before its creation. Never later than it has come."""
         return min(bisect_right(self.moments, instant, key=lambda moment: moment.at) - 1, self.index)
 
     def exists_at(self, index: int) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from poller.emulator.faults import KINDS, Fault
+from poller.emulator.faults import KINDS, OPERATIONS, Fault
 from poller.emulator.lives import GONE, Life, Step
 from poller.emulator.quota import SERVICE_QUOTAS, Quota
 from poller.emulator.runs import RunSpec
@@ -36,8 +36,9 @@ class Scenario:
 
     `lives`: by name, for runs started with the tag `emulator:life`; `default_life`: of runs started without one (None:
     random). `quota_per_second`: as for `Emulator`. `order`: of ListRuns. `max_runs`: how many runs the service
-    remembers. `reuse_ids`: StartRun gives out the ids of deleted runs first. `cancel_seconds`, `deleted_seconds`: in
-    STOPPING after CancelRun, in DELETED after DeleteRun (before speed).
+    remembers. `reuse_ids`: StartRun gives out the ids of deleted runs first. `visible_after`: of runs that do not say
+    their own. `cancel_seconds`, `deleted_seconds`: in STOPPING after CancelRun, in DELETED after DeleteRun (before
+    speed).
     """
 
     runs: tuple[RunSpec, ...] = ()
@@ -48,6 +49,7 @@ class Scenario:
     order: Order = "newest"
     max_runs: int | None = None
     reuse_ids: bool = False
+    visible_after: Mapping[str, float] = field(default_factory=dict)
     cancel_seconds: float = 5.0
     deleted_seconds: float = 0.0
 
@@ -92,6 +94,8 @@ def scenario_of(table: Mapping[str, Any], where: str, *, seed: int = 0) -> Scena
         values["max_runs"] = _count(table["max_runs"], f"{where}: max_runs")
     if "reuse_ids" in table:
         values["reuse_ids"] = _typed(table["reuse_ids"], bool, f"{where}: reuse_ids")
+    if "visible_after" in table:
+        values["visible_after"] = _lags(table["visible_after"], f"{where}: visible_after")
     for key in ("cancel_seconds", "deleted_seconds"):
         if key in table:
             values[key] = seconds_of(table[key], f"{where}: {key}")
@@ -141,10 +145,7 @@ def runs_of(table: object, where: str, lives: Mapping[str, Life], rng: random.Ra
         if key in {"tags", "request", "fields", "item_fields"}:
             values[key] = _typed(value, dict, place)
         elif key == "visible_after":
-            values[key] = {
-                operation: seconds_of(lag, f"{place}.{operation}")
-                for operation, lag in _typed(value, dict, place).items()
-            }
+            values[key] = _lags(value, place)
         elif key not in {"life", "starts_in", "count", "every"}:
             values[key] = _typed(value, str, place)
     if number > 1 and ("run_id" in values or "uuid" in values):
@@ -174,6 +175,7 @@ def fault_of(table: object, where: str) -> Fault:
         ("status", str),
         ("paged", bool),
         ("code", str),
+        ("message", str),
         ("fields", dict),
     ):
         if key in values:
@@ -271,12 +273,21 @@ def _quota(value: object, where: str) -> Mapping[str, float] | float | None:
     """Calls per second as a number, a table by operation, or "service" for the service's defaults."""
     if value == "service":
         return SERVICE_QUOTAS
+    if isinstance(value, dict):
+        _known(value, set(OPERATIONS), where)
     numbers = value.values() if isinstance(value, dict) else (value,)
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
         raise ScenarioError(f'{where}: {value!r} is neither a number, nor numbers by operation, nor "service"')
     quota: Any = value
     _made(lambda: Quota(quota), where)
     return {name: float(number) for name, number in value.items()} if isinstance(value, dict) else float(quota)
+
+
+def _lags(value: object, where: str) -> dict[str, float]:
+    """Seconds by operation."""
+    table = _typed(value, dict, where)
+    _known(table, set(OPERATIONS), where)
+    return {operation: seconds_of(lag, f"{where}.{operation}") for operation, lag in table.items()}
 
 
 def _made(make: Callable[[], T], where: str) -> T:

@@ -72,7 +72,7 @@ class Emulator:
     `scenario`: what it starts with. `speed`: divides the durations of lives; times in answers are those of the wall
     clock `now`. `seed`: of ids, random lives and chance. `quota_per_second`: calls per second of each operation, or by
     operation; None: as the scenario says, and without limit where it says nothing (`SERVICE_QUOTAS` are the service's
-    own defaults).
+    own defaults, `{}` is no limit whatever the scenario says).
 
     All methods belong to the event loop that opened the context; `poller.testing.emulator` offers them to other
     threads.
@@ -110,6 +110,7 @@ class Emulator:
             reuse_ids=self.scenario.reuse_ids,
             cancelling=self.scenario.cancel_seconds,
             deleting=self.scenario.deleted_seconds,
+            visible_after=self.scenario.visible_after,
         )
         self._service = Service(self._world, self._new_life)
         self._quota = Quota(quota_per_second if quota_per_second is not None else self.scenario.quota_per_second)
@@ -119,20 +120,22 @@ class Emulator:
         self._placeholder: socket.socket | None = None
         self._coming_up: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._is_up = True
 
     # Its life
 
     async def __aenter__(self) -> Self:
+        for fault in self.scenario.faults:
+            self.add_fault(fault)
+        for spec in self.scenario.runs:
+            self._world.start(spec, self._instant())
+        bound = self._bound()
         self._runner = web.ServerRunner(
             web.Server(self._handle, handler_cancellation=True, access_log=None),
             shutdown_timeout=1.0,
         )
         await self._runner.setup()
-        await self._listen(self._bound())
-        for fault in self.scenario.faults:
-            self.add_fault(fault)
-        for spec in self.scenario.runs:
-            self._world.start(spec, self._instant())
+        await self._listen(bound)
         return self
 
     async def __aexit__(
@@ -159,15 +162,16 @@ class Emulator:
 
     def down(self) -> None:
         """Be unreachable: open connections are reset, new ones refused, until `up()`. Runs go on living."""
-        if self._listener is None:
-            return
-        self._listener.close()
-        self._listener = None
-        self._placeholder = self._bound()  # holds the port, so that nobody else is given it
+        self._is_up = False
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            self._placeholder = self._bound()  # holds the port, so that nobody else is given it
         self._abort_connections()
 
     def up(self) -> None:
         """Be reachable again, at the same url."""
+        self._is_up = True
         if self._placeholder is None:
             return
         listening, self._placeholder = self._placeholder, None
@@ -240,6 +244,8 @@ class Emulator:
     # Requests
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not self._is_up:
+            self._reset(request)
         path = request.raw_path.partition("?")[0]
         body = await request.read()
         if path.startswith(control.PREFIX):
@@ -267,7 +273,7 @@ class Emulator:
                 case "slow":
                     await asyncio.sleep(fault.seconds)
                 case "hang":
-                    call.outcome = "hang"
+                    self._close(call, "hang", None)
                     await self._closing.wait()
                     self._reset(request)
                 case "reset":
@@ -422,6 +428,8 @@ class Emulator:
         server = self._runner.server
         assert server is not None
         self._listener = await asyncio.get_running_loop().create_server(server, sock=bound)
+        if not self._is_up:  # told to be down again meanwhile
+            self.down()
 
     def _abort_connections(self) -> None:
         server = self._runner.server if self._runner is not None else None

@@ -30,6 +30,8 @@ OF_A_TASK: Final = frozenset(
 )
 # Failures before any task was started.
 BEFORE_TASKS: Final = frozenset({"IMPORT_FAILED", "INPUT_URI_NOT_FOUND", "INVALID_URI_INPUT", "ASSUME_ROLE_FAILED"})
+# The window that tasks are spread over where the script does not say when RUNNING ends.
+OPEN_WINDOW: Final = 60 * SECOND
 TASK_MESSAGE: Final = "exec /bin/bash: exec format error"
 
 
@@ -58,48 +60,42 @@ class Task:
 
 
 def tasks_of(run: Run) -> list[Task]:
-    """All tasks that the run has or will have by its script, in the order of their creation."""
-    window = _window(run.planned)
-    if window is None:
+    """All tasks that the run has or will have, in the order of their creation; one after the other until RUNNING ends.
+
+    Where the run was made to leave RUNNING before its first script said so, the rest of the tasks never is.
+    """
+    actual = _window(run.moments)
+    reason = _reason(run.moments)
+    if actual is None or reason in BEFORE_TASKS:
         return []
-    begin, end = window
-    reason = _reason(run.planned)
-    if reason in BEFORE_TASKS:
-        return []
+    begin, stop = actual
+    planned = _window(run.planned)
+    end = None if planned is None else planned[1]
     rng = random.Random(run.uuid)  # noqa: S311  # plausible numbers, not secrets
     kinds = sorted(rng.sample(KINDS, rng.randint(2, len(KINDS))), key=KINDS.index)
-    slot = ((end if end is not None else begin + 60 * SECOND) - begin) / len(kinds)
+    slot = ((begin + OPEN_WINDOW if end is None else end) - begin) / len(kinds)
     tasks = []
     for place, (name, cpus, memory, instance_type) in enumerate(kinds):
-        last = place == len(kinds) - 1
+        task_id, task_uuid = str(rng.randrange(1_000_000, 10_000_000)), str(UUID(int=rng.getrandbits(128), version=4))
         at = begin + round(place * slot)
-        finish = begin + round((place + 1) * slot)
         moments = [
             TaskMoment(at, "PENDING"),
             TaskMoment(_milli(at + slot / 20, at), "STARTING"),
             TaskMoment(_milli(at + slot / 5, at), "RUNNING"),
         ]
-        failed = last and reason in OF_A_TASK
-        if not last or end is not None:
-            status = "FAILED" if failed else "CANCELLED" if last and reason is not None else "COMPLETED"
-            moments.append(TaskMoment(_milli(finish, at), status))
-        task_id, task_uuid = str(rng.randrange(1_000_000, 10_000_000)), str(UUID(int=rng.getrandbits(128), version=4))
-        kept = _stopped_with(run, moments)
-        if kept:
-            cached = place == 0 and "cacheId" in run.spec.request
-            tasks.append(
-                Task(
-                    task_id,
-                    task_uuid,
-                    name,
-                    cpus,
-                    memory,
-                    instance_type,
-                    cached,
-                    reason if failed else None,
-                    tuple(kept),
-                )
-            )
+        if place < len(kinds) - 1:  # the last one ends with RUNNING itself
+            moments.append(TaskMoment(_milli(at + slot, at), "COMPLETED"))
+        failed = False
+        if stop is not None:
+            moments = [moment for moment in moments if moment.at <= stop]
+            if not moments:
+                break
+            if moments[-1].status != "COMPLETED":
+                failed = reason in OF_A_TASK
+                moments += _ended(run, stop, reason)
+        cached = place == 0 and "cacheId" in run.spec.request
+        failure = reason if failed else None
+        tasks.append(Task(task_id, task_uuid, name, cpus, memory, instance_type, cached, failure, tuple(moments)))
     return tasks
 
 
@@ -108,17 +104,27 @@ def failed_task(run: Run) -> Task | None:
     return next((task for task in tasks_of(run) if task.failure_reason is not None), None)
 
 
+def _ended(run: Run, stop: int, reason: str | None) -> list[TaskMoment]:
+    """How the task ends that is under way when the run leaves RUNNING."""
+    if reason is None:
+        return [TaskMoment(stop, "COMPLETED")]
+    if reason in OF_A_TASK:
+        return [TaskMoment(stop, "FAILED")]
+    stopped = run.stopped(len(run.moments) - 1)
+    return [TaskMoment(stop, "STOPPING"), TaskMoment(stop if stopped is None else stopped, "CANCELLED")]
+
+
 def _window(moments: Sequence[Moment]) -> tuple[int, int | None] | None:
     """From when to when the script has the run RUNNING; the end is None where it stays so."""
     for place, moment in enumerate(moments):
         if moment.status == "RUNNING":
-            following = moments[place + 1 : place + 2]
-            return moment.at, following[0].at if following else None
+            following = next((later.at for later in moments[place + 1 :] if later.status != "RUNNING"), None)
+            return moment.at, following
     return None
 
 
 def _reason(moments: Sequence[Moment]) -> str | None:
-    """Why the script has the run end otherwise than well: a failure's code, CANCELLED, or None."""
+    """Why the run ends otherwise than well: a failure's code, CANCELLED or GONE; None for a good end and for none."""
     for moment in moments:
         if moment.status == "FAILED":
             return str(moment.fields.get("failureReason") or "WORKFLOW_RUN_FAILED")
@@ -127,23 +133,6 @@ def _reason(moments: Sequence[Moment]) -> str | None:
         if moment.status in ENDS:
             return None
     return None
-
-
-def _stopped_with(run: Run, moments: list[TaskMoment]) -> list[TaskMoment]:
-    """The task's moments, cut where the run was made to stop before its script said so."""
-    window = _window(run.moments)
-    if window is None:
-        return []
-    stop = window[1]
-    if stop is None or moments[-1].at <= stop:
-        return moments
-    kept = [moment for moment in moments if moment.at < stop]
-    if not kept:
-        return []
-    ended = run.stopped(len(run.moments) - 1)
-    kept.append(TaskMoment(stop, "STOPPING"))
-    kept.append(TaskMoment(ended if ended is not None else stop, "CANCELLED"))
-    return kept
 
 
 def _milli(exact: float, lowest: int) -> int:

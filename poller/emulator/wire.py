@@ -18,8 +18,8 @@ from poller.emulator.tasks import TASK_MESSAGE, Task, failed_task
 
 # Members of a StartRun request that GetRun gives back as they came.
 ECHOED: Final = (
-    "workflowType", "workflowOwnerId", "roleArn", "priority", "parameters", "outputUri", "logLevel", "accelerators",
-    "cacheId", "cacheBehavior", "networkingMode", "scratchStorageMode", "engineSettings", "sessionPolicy", "storageType",
+    "workflowType", "workflowOwnerId", "roleArn", "priority", "parameters", "outputUri", "logLevel", "cacheId",
+    "cacheBehavior", "networkingMode", "scratchStorageMode", "engineSettings", "sessionPolicy", "storageType",
 )  # fmt: skip
 LIST_MEMBERS: Final = frozenset(
     {

@@ -11,7 +11,7 @@ import heapq
 import random
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from typing import Final, Literal
@@ -19,7 +19,7 @@ from uuid import UUID
 
 from poller.emulator.errors import Refused, not_found
 from poller.emulator.instants import SECOND, datetime_of
-from poller.emulator.lives import ENDS, GONE, NO_FIELDS, Step
+from poller.emulator.lives import ENDS, GONE, Step
 from poller.emulator.runs import Run, RunSpec, lay_out
 
 Order = Literal["newest", "oldest", "arbitrary"]
@@ -61,7 +61,7 @@ class Filters:
         )
 
     def lists(self) -> list[tuple[str, str]]:
-        """The sorted lists that each hold all matching runs. Other lists than its status's do not show a DELETED run."""
+        """The sorted lists that each hold all matching runs. A DELETED run is in none but that of its status."""
         if self.status == "DELETED":
             return [("status", "DELETED")]
         named = (
@@ -77,8 +77,8 @@ class World:
     """All runs, past, present and scheduled.
 
     `speed` divides the durations of lives. `max_runs` is the number of runs that the service remembers (None: no
-    limit). `cancelling`, `deleting`: seconds (before speed) in STOPPING after a CancelRun, and in DELETED after a
-    DeleteRun.
+    limit). `visible_after`: of runs that do not say their own. `cancelling`, `deleting`: seconds (before speed) in
+    STOPPING after a CancelRun, and in DELETED after a DeleteRun.
     """
 
     def __init__(
@@ -93,11 +93,12 @@ class World:
         reuse_ids: bool = False,
         cancelling: float = 5.0,
         deleting: float = 0.0,
+        visible_after: Mapping[str, float] | None = None,
     ) -> None:
         self.account_id, self.region, self.speed = account_id, region, speed
         self.transitions: list[Transition] = []
         self._rng, self._order, self._max_runs, self._reuse_ids = rng, order, max_runs, reuse_ids
-        self._cancelling, self._deleting = cancelling, deleting
+        self._cancelling, self._deleting, self._visible_after = cancelling, deleting, visible_after
         self._now = 0
         self._numbers = count()
         self._due: list[tuple[int, int, Run, int]] = []
@@ -197,8 +198,10 @@ class World:
             if spec.run_id is not None and spec.run_id in self._present:
                 raise Refused("ConflictException", f"Run {spec.run_id} already exists")
             self._make_room(spec)
+        if self._visible_after and not spec.visible_after:
+            spec = replace(spec, visible_after=self._visible_after)
         run_id = spec.run_id or self._free_id()
-        moments = lay_out(spec.life.steps, created, self.speed, NO_FIELDS)
+        moments = lay_out(spec.life.steps, created, self.speed, {})
         run = Run(
             spec=spec,
             id=run_id,
@@ -238,6 +241,8 @@ class World:
         begin = max(now, run.moments[run.index].at)
         rest = lay_out(steps, begin, self.speed, run.moments[run.index].fields)
         run.moments[run.index + 1 :] = rest
+        if run.started(run.index) is None:
+            run.planned = tuple(run.moments)
         run.version += 1
         while run.index + 1 < len(run.moments) and run.moments[run.index + 1].at <= self._now:
             self._step(run)

@@ -1,0 +1,1 @@
+"""Knows everything, decides nothing: brings the parts together and runs them."""

@@ -1,0 +1,182 @@
+"""Settings -> Parts: the only place where adapters meet the engine."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from poller.bell import Bell
+from poller.clock import SystemClock
+from poller.core.cadence import Pace
+from poller.core.errors import ConfigError
+from poller.core.events import Place
+from poller.core.values import SinkSettings
+from poller.delivery.dispatcher import Dispatcher
+from poller.delivery.outlet import Outlet
+from poller.gate import RecordGate
+from poller.polling.discovery import Rule
+from poller.polling.loop import Scope
+from poller.ports import Clock, Store
+from poller.settings.model import AwsSettings, Settings, WatchSettings, run_name
+from poller.telemetry import Tally
+
+Chance = Callable[[], float]
+
+
+@dataclass(slots=True)
+class Parts:
+    """A whole poller, put together and not running yet."""
+
+    settings: Settings
+    directory: Path
+    store: Store
+    gate: RecordGate
+    bell: Bell
+    clock: Clock
+    chance: Chance
+    tally: Tally
+    scopes: list[Scope]
+    dispatcher: Dispatcher
+    make_outlets: Callable[[Sequence[SinkSettings]], list[Outlet]]
+
+    def scope_of(self, name: str | None) -> Scope:
+        """The scope of that name; the only one if none is given. Raises: ConfigError if there is none."""
+        if name is None and len(self.scopes) == 1:
+            return self.scopes[0]
+        for scope in self.scopes:
+            if scope.name == name:
+                return scope
+        raise ConfigError(f"no such scope: {name}; there are {', '.join(scope.name for scope in self.scopes)}")
+
+
+@asynccontextmanager
+async def open_parts(
+    settings: Settings,
+    directory: Path,
+    *,
+    holder: str | None = None,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+    more_outlets: Sequence[Outlet] = (),
+) -> AsyncIterator[Parts]:
+    """Put a poller together, and close what it opened at the end.
+
+    Args: `directory` is what relative paths are relative to; `holder` takes the record's lock for a daemon under that
+    name; `more_outlets` are sinks that come as objects, not as settings.
+    Raises: ConfigError, StoreError.
+    """
+    from poller.aws import AwsSessions
+    from poller.healthomics.service import HealthOmics
+    from poller.sinks.registry import load_sink
+    from poller.sinks.toolbox import Tools
+    from poller.store.opening import open_store
+
+    clock = clock or SystemClock()
+    chance = chance or random.random
+    tally, bell = Tally(), Bell()
+    gate = RecordGate(clock, chance)
+    tools = Tools(clock, directory)
+    services: list[HealthOmics] = []
+    outlets: list[Outlet] = []
+
+    def make_outlets(configured: Sequence[SinkSettings]) -> list[Outlet]:
+        """Sinks as configured; one whose settings have not changed stays the object that it is."""
+        made = []
+        for one in configured:
+            same = next((outlet for outlet in outlets if outlet.settings == one), None)
+            omit = (*settings.privacy.omit, *one.omit)
+            made.append(same or Outlet(load_sink(one.type)(one, tools), one, omit))
+        outlets[:] = made
+        return [*made, *more_outlets]
+
+    store = open_store(settings.store.url, directory=directory)
+    try:
+        await store.open()
+        if holder is not None:
+            await store.hold(holder)
+        include = tuple(settings.privacy.include)
+        scopes = []
+        for aws, watch in zip(settings.aws, settings.watch, strict=False):
+            region = resolve_region(aws)
+            service = HealthOmics(
+                AwsSessions(), clock, region=region, profile=aws.profile, endpoint_url=aws.endpoint_url, include=include
+            )
+            services.append(service)
+            scopes.append(
+                Scope(
+                    place=Place(scope_name(aws, region), region, None),
+                    service=service,
+                    store=store,
+                    gate=gate,
+                    bell=bell,
+                    clock=clock,
+                    chance=chance,
+                    tally=tally,
+                    instance=settings.daemon.instance,
+                    pace=pace_of(settings),
+                    rule=rule_of(watch),
+                    run_ids=run_ids_of(watch),
+                    include=include,
+                )
+            )
+        dispatcher = Dispatcher(
+            make_outlets(settings.sinks), store=store, gate=gate, bell=bell, clock=clock, chance=chance, tally=tally
+        )
+        yield Parts(settings, directory, store, gate, bell, clock, chance, tally, scopes, dispatcher, make_outlets)
+    finally:
+        for service in services:
+            await service.close()
+        for outlet in outlets:
+            close = getattr(outlet.sink, "close", None)
+            if close is not None:
+                await close()
+        await tools.close()
+        await store.close()
+
+
+def resolve_region(aws: AwsSettings) -> str:
+    """The region of a scope, found as every AWS tool finds it: the table, AWS_REGION, AWS_DEFAULT_REGION, the profile.
+
+    Raises: ConfigError if there is none, or the profile does not exist.
+    """
+    if aws.region:
+        return aws.region
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    try:
+        region = Session(profile=aws.profile).get_config_variable("region")
+    except BotoCoreError as error:
+        raise ConfigError(f"[aws] profile: {error}") from error
+    if not region:
+        raise ConfigError("no region: set [aws] region, --region, AWS_REGION, or a region in the AWS profile")
+    return str(region)
+
+
+def scope_name(aws: AwsSettings, region: str) -> str:
+    """How the record names a scope: as the table does, else by its region."""
+    return aws.name or region
+
+
+def pace_of(settings: Settings) -> Pace:
+    """`[polling]`, as the engine reads it."""
+    polling = settings.polling
+    return Pace(
+        min_interval=polling.min_interval,
+        max_interval=polling.max_interval,
+        ceiling=polling.max_calls_per_second,
+        blind_after=polling.blind_after,
+        vanish_deadline=polling.vanish_deadline,
+        discover_ended=polling.discover_ended,
+    )
+
+
+def rule_of(watch: WatchSettings) -> Rule:
+    """What `[watch]` says of discovery."""
+    return Rule(watch.discover, tuple(watch.run_group_ids), watch.name_prefix, watch.emit_first)
+
+
+def run_ids_of(watch: WatchSettings) -> list[str]:
+    """The bare ids of the runs that `[watch]` names."""
+    return [run_name(text).run_id for text in watch.run_ids]

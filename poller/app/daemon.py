@@ -1,0 +1,190 @@
+"""The daemon: Parts run in task groups, an order of stopping that reads like the promise, and a reload."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import anyio
+import structlog
+from anyio.abc import TaskStatus
+
+from poller.app.build import Parts, open_parts, rule_of, run_ids_of
+from poller.app.http import serve_http
+from poller.core.errors import PollerError, StoreUnavailable
+from poller.core.events import PollerData, poller_event
+from poller.ports import Round
+from poller.settings.load import Loaded, load_settings
+from poller.settings.model import Settings
+from poller.supervision import keep_running
+from poller.version import __version__
+
+log = structlog.get_logger("poller.daemon")
+
+ANSWERS_SECONDS: Final = 2.0
+"""How long answers in flight are awaited at a stop."""
+PRUNE_EVERY: Final = 3600.0
+RELOADABLE: Final = ("watch", "sinks")
+
+
+def holder_name() -> str:
+    """How a second daemon is told who holds the record."""
+    return f"{socket.gethostname()} pid {os.getpid()}"
+
+
+async def run_daemon(loaded: Loaded, *, announce: Callable[[Parts, str | None], None] | None = None) -> None:
+    """Run until SIGTERM or SIGINT, then drain and return; SIGHUP reads the configuration again.
+
+    Args: `announce` is called once everything runs, with the address of the HTTP server.
+    Raises: ConfigError, StoreError.
+    """
+    stop = anyio.Event()
+    async with (
+        open_parts(loaded.settings, loaded.directory, holder=holder_name()) as parts,
+        serve_http(parts, loaded.settings.http) as address,
+    ):
+
+        def ready() -> None:
+            log.info(
+                "daemon.started",
+                version=__version__,
+                instance=loaded.settings.daemon.instance,
+                record=parts.store.location,
+                scopes=[scope.name for scope in parts.scopes],
+                sinks=[outlet.name for outlet in parts.dispatcher.outlets],
+                http=address,
+            )
+            if announce is not None:
+                announce(parts, address)
+
+        async with anyio.create_task_group() as signals:
+            await signals.start(_obey_signals, parts, loaded, stop)
+            await run_parts(parts, stop, ready)
+            signals.cancel_scope.cancel()
+    log.info("daemon.stopped")
+
+
+async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] = lambda: None) -> None:
+    """Run until `stop`; then end asking without losing an answer, and deliver what is due now, within the grace."""
+    grace = parts.settings.daemon.shutdown_grace.total_seconds()
+    async with anyio.create_task_group() as telling:
+        await telling.start(_supervised, parts, "deliver", parts.dispatcher.run)
+        async with anyio.create_task_group() as asking:
+            for scope in parts.scopes:
+                await asking.start(_supervised, parts, f"poll {scope.name}", scope.run)
+            asking.start_soon(_keep_tidy, parts, name="tidy")
+            asking.start_soon(_beat, parts, name="heartbeat")
+            ready()
+            await stop.wait()
+            log.info("daemon.stopping", grace_seconds=grace)
+            with anyio.move_on_after(min(ANSWERS_SECONDS, grace / 2)):
+                async with anyio.create_task_group() as finishing:
+                    for scope in parts.scopes:
+                        finishing.start_soon(scope.finish_looks)
+            asking.cancel_scope.cancel()
+        with anyio.move_on_after(grace / 2):
+            await parts.dispatcher.drained()
+        telling.cancel_scope.cancel()
+
+
+async def _supervised(
+    parts: Parts,
+    part: str,
+    body: Callable[..., object],
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    status: TaskStatus[None] = task_status
+
+    async def once() -> None:
+        nonlocal status
+        this, status = status, anyio.TASK_STATUS_IGNORED
+        await body(task_status=this)  # type: ignore[misc]
+
+    await keep_running(part, once, clock=parts.clock, chance=parts.chance, tally=parts.tally)
+
+
+async def _obey_signals(
+    parts: Parts, loaded: Loaded, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Stop on SIGTERM and SIGINT, at once on a second one; read the configuration again on SIGHUP."""
+    current = loaded.settings
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+        task_status.started()
+        async for number in received:
+            if number == signal.SIGHUP:
+                current = await reload(parts, loaded.path, current)
+            elif not stop.is_set():
+                stop.set()
+            else:
+                log.warning("daemon.stopping", at_once=True)
+                raise KeyboardInterrupt
+
+
+async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
+    """Apply `[watch]` and `[[sinks]]` of the file as it is now, both or neither; say what else needs a restart."""
+    try:
+        new = load_settings(path).settings
+        outlets = parts.make_outlets(new.sinks)
+    except PollerError as error:
+        log.error("config.refused", path=str(path), error=str(error), then="the daemon goes on as it was")
+        return current
+    changed = [name for name in RELOADABLE if getattr(new, name) != getattr(current, name)]
+    restart = [
+        name
+        for name in Settings.model_fields
+        if name not in RELOADABLE and getattr(new, name) != getattr(current, name)
+    ]
+    await parts.dispatcher.exchange(outlets)
+    for scope, watch in zip(parts.scopes, new.watch, strict=False):
+        if "watch" in changed:
+            scope.watch_anew(rule_of(watch), run_ids_of(watch))
+    log.info("config.reloaded", path=str(path), changed=changed, needs_restart=restart)
+    return current.model_copy(update={name: getattr(new, name) for name in RELOADABLE})
+
+
+async def _keep_tidy(parts: Parts) -> None:
+    """Drop what retention allows to drop, once an hour."""
+    while True:
+        await parts.clock.sleep(PRUNE_EVERY)
+        now = parts.clock.now()
+        keep = {scope.name: scope.run_ids for scope in parts.scopes}
+        try:
+            gone = await parts.store.prune(before=now - parts.settings.store.retention, now=now, keep=keep)
+        except StoreUnavailable as error:
+            log.warning("retention.failed", error=str(error), then="tried again in an hour")
+            continue
+        if gone:
+            log.info("retention.pruned", events=gone)
+
+
+async def _beat(parts: Parts) -> None:
+    """Tell the sinks that named it that we live."""
+    every = parts.settings.daemon.heartbeat
+    if every <= timedelta(0):
+        return
+    while True:
+        await parts.clock.sleep(every.total_seconds())
+        now = parts.clock.now()
+        data = PollerData(
+            instance=parts.settings.daemon.instance,
+            subject=None,
+            cause=None,
+            detail=None,
+            since=now,
+            observed_at=now,
+            last_success_at=max(
+                (
+                    scope.rounds.sight.last_success_at
+                    for scope in parts.scopes
+                    if scope.rounds is not None and scope.rounds.sight.last_success_at is not None
+                ),
+                default=None,
+            ),
+        )
+        round_ = Round(at=now, drafts=[poller_event("heartbeat", data)])
+        await parts.gate.insist(lambda: parts.store.commit_round(round_))  # noqa: B023 - awaited before the next turn
+        parts.bell.ring()

@@ -1,0 +1,100 @@
+"""What the daemon says over HTTP: whether the process is up, and whether it can do its work.
+
+`/healthz` and `/readyz` need no token and name no run.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+
+from poller.app.build import Parts
+from poller.core.errors import ConfigError
+from poller.core.events import stamp
+from poller.core.runs import Json
+from poller.settings.model import HttpSettings
+
+log = structlog.get_logger("poller.http")
+PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
+
+
+@asynccontextmanager
+async def serve_http(parts: Parts, settings: HttpSettings) -> AsyncIterator[str | None]:
+    """Serve while the context is open; gives the address in use, None where HTTP is off.
+
+    Raises: ConfigError if the address cannot be had.
+    """
+    address = settings.address
+    if address is None:
+        yield None
+        return
+    app = web.Application()
+    app[PARTS] = parts
+    app.router.add_get("/healthz", _healthz)
+    app.router.add_get("/readyz", _readyz)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, *address)
+        try:
+            await site.start()
+        except OSError as error:
+            host, port = address
+            raise ConfigError(f"[http] listen: {host}:{port} cannot be listened on: {error.strerror}") from error
+        host, port = runner.addresses[0][:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return web.json_response({"status": "up"})
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    body = readiness(request.app[PARTS])
+    return web.json_response(body, status=200 if body["ready"] else 503)
+
+
+def readiness(parts: Parts) -> dict[str, Json]:
+    """Whether the daemon can do its work: not while the record cannot be written, or every scope is blind."""
+    now = parts.clock.now()
+    scopes = []
+    for scope in parts.scopes:
+        rounds = scope.rounds
+        last = rounds.sight.last_success_at if rounds is not None else None
+        scopes.append(
+            {
+                "name": scope.name,
+                "region": scope.place.region,
+                "account_id": rounds.place.account_id if rounds is not None else None,
+                "blind": rounds is not None and rounds.sight.blind,
+                "cause": rounds.sight.cause if rounds is not None and rounds.sight.blind else None,
+                "last_success_at": stamp(last) if last is not None else None,
+                "seconds_since_last_success": round((now - last).total_seconds(), 3) if last is not None else None,
+                "watched_runs": len(rounds.runs) if rounds is not None else 0,
+            }
+        )
+    sinks = []
+    for outlet in parts.dispatcher.outlets:
+        worker = parts.dispatcher.workers.get(outlet.name)
+        last = worker.last_acknowledged_at if worker is not None else None
+        sinks.append(
+            {
+                "name": outlet.name,
+                "type": outlet.settings.type,
+                "failing": worker is not None and worker.breaker.failures > 0,
+                "outage": worker is not None and worker.breaker.open,
+                "last_acknowledged_at": stamp(last) if last is not None else None,
+            }
+        )
+    writable = parts.gate.closed_since is None
+    return {
+        "ready": writable and not all(scope["blind"] for scope in scopes),
+        "instance": parts.settings.daemon.instance,
+        "record": {"writable": writable, "reason": parts.gate.reason},
+        "scopes": scopes,
+        "sinks": sinks,
+        "counts": parts.tally.snapshot(),
+    }

@@ -1,0 +1,185 @@
+"""A sample of every type of event, made as the real ones are: by the state machine, from answers that might be real.
+
+For `omics-poller send-test`, for tests, and for those who write a sink. Nothing here is kept by hand in parallel to the
+event: each sample is the end of a short life that is observed look by look.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import uuid5
+
+from poller.core.events import (
+    NAMESPACE,
+    POLLER_PREFIX,
+    POLLER_TYPES,
+    RUN_PREFIX,
+    RUN_TYPES,
+    Event,
+    Place,
+    PollerData,
+    RunData,
+    event_of,
+    poller_event,
+    short_type,
+    stamp,
+)
+from poller.core.machine import ENDS, RANK, Observed, Transition, observe, refuse, vanish
+from poller.core.runs import Json, KnownRun, Snapshot
+
+SAMPLE_TYPES: Final = (*RUN_TYPES, *POLLER_TYPES)
+"""All types of event that there are a sample of."""
+SAMPLE_TIME: Final = datetime(2026, 11, 23, 8, 15, tzinfo=UTC)
+SAMPLE_PLACE: Final = Place("sample", "us-east-1", "123456789012")
+
+_LATENCY: Final = timedelta(milliseconds=120)
+_RUNTIME: Final = timedelta(minutes=90)
+
+
+def sample_event(
+    kind: str = "failed",
+    *,
+    run_id: str = "1234567",
+    at: datetime = SAMPLE_TIME,
+    position: int = 0,
+    **overrides: Json,
+) -> Event:
+    """A sample event.
+
+    Args: `kind` is a type, whole or short ("failed", "blind"); `at`, aware UTC, is when the run ends, or what befalls
+    it happens, its first steps lie 95 minutes before; `overrides` are fields of its `data`. The same arguments give the
+    same bytes; another run or time is another incarnation, and gives another id.
+    Raises: ValueError for a type that does not exist; TypeError for an override that is no field of its data.
+    """
+    name = short_type(kind)
+    if POLLER_PREFIX + name in POLLER_TYPES:
+        data: dict[str, Any] = {**_poller_data(name, at), **_fields_of(PollerData, overrides)}
+        draft = poller_event(name, PollerData(**data))  # type: ignore[arg-type]  # one of POLLER_TYPES, as was asked
+        return Event(draft.to_json(None), position=position, recorded_at=at)
+    if RUN_PREFIX + name not in RUN_TYPES:
+        names = ", ".join(short_type(known) for known in SAMPLE_TYPES)
+        raise ValueError(f'there is no event "{kind}"; there are {names}')
+    told = _life(name, run_id, at)
+    sequence, transition = next((place, one) for place, one in enumerate(told, 1) if one.kind == name)
+    draft = event_of(transition, SAMPLE_PLACE, _fields(run_id, at))
+    draft = replace(draft, data={**draft.data, **_fields_of(RunData, overrides)})
+    return Event(draft.to_json(sequence), position=position, recorded_at=at)
+
+
+def _life(kind: str, run_id: str, at: datetime) -> list[Transition]:
+    """Everything that is told of one incarnation, up to a transition of this kind at this time."""
+    look = _looks(run_id, at)
+    passed = ["PENDING", "STARTING", "RUNNING"]
+    last: list[Callable[[KnownRun], Observed]] = []
+    status = kind.upper()
+    if status in ENDS:
+        last = [lambda known: observe(known, look(status))]
+    elif status == "DELETED":
+        last = [lambda known: observe(known, look(status)), lambda known: vanish(known, at, ("GetRun", "ListRuns"))]
+    elif status in RANK:
+        passed = [word for word in passed if RANK[word] < RANK[status]]
+        last = [lambda known: observe(known, look(status))]
+    elif kind == "vanished":
+        last = [lambda known: vanish(known, at, ("GetRun", "GetRun", "ListRuns"))]
+    elif kind == "unreachable":
+        last = [lambda known: refuse(known, at, "ValidationException")]
+    elif kind == "replaced":
+        last = [lambda known: observe(known, _successor(look("PENDING"), at))]
+    elif kind == "contradicted":
+        last = [lambda known: observe(known, look("FAILED")), lambda known: observe(known, look("COMPLETED"))]
+    else:
+        last = [lambda known: observe(known, look("PAUSED"))]  # unknown_status
+    known, told = KnownRun(run_id), list[Transition]()
+    for step in (*(_observing(look(word)) for word in passed), *last):
+        known, transitions, _ = step(known)
+        told += transitions
+    return told
+
+
+def _observing(snapshot: Snapshot) -> Callable[[KnownRun], Observed]:
+    return lambda known: observe(known, snapshot)
+
+
+def _looks(run_id: str, at: datetime) -> Callable[[str], Snapshot]:
+    """GetRun's answers over a life in which the thing to tell happens at `at`."""
+    created, started = at - _RUNTIME - timedelta(minutes=5), at - _RUNTIME
+
+    def look(status: str) -> Snapshot:
+        rank = RANK.get(status, RANK["STOPPING"])
+        moment = {"PENDING": created, "STARTING": created + timedelta(minutes=3), "RUNNING": started}.get(status, at)
+        answered_at = moment + timedelta(seconds=3)
+        running, ended = rank >= RANK["RUNNING"], status in ENDS
+        fields = {**_fields(run_id, at), "creationTime": stamp(created), "status": status}
+        if running:
+            fields["startTime"] = stamp(started)
+        if ended:
+            fields["stopTime"] = stamp(at)
+        if status == "FAILED":
+            fields |= {
+                "statusMessage": "A task of the run failed: ALIGN_READS exited with 1",
+                "failureReason": "RUN_TASK_FAILED",
+            }
+        return Snapshot(
+            run_id=run_id,
+            status=status,
+            full=True,
+            asked_at=answered_at - _LATENCY,
+            answered_at=answered_at,
+            uuid=fields["uuid"],
+            creation_time=created,
+            start_time=started if running else None,
+            stop_time=at if ended else None,
+            fields=fields,
+        )
+
+    return look
+
+
+def _successor(look: Snapshot, at: datetime) -> Snapshot:
+    """The first answer about another run under the same id."""
+    uuid = str(uuid5(NAMESPACE, f"successor {look.run_id}"))
+    fields = {**look.fields, "uuid": uuid, "creationTime": stamp(at)}
+    return replace(look, uuid=uuid, fields=fields, creation_time=at, asked_at=at, answered_at=at + _LATENCY)
+
+
+def _fields(run_id: str, at: datetime) -> Mapping[str, Json]:
+    """What GetRun says of the run at any time."""
+    uuid = str(uuid5(NAMESPACE, f"sample {run_id} {stamp(at)}"))
+    logs = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/omics/WorkflowLog:log-stream:run"
+    return {
+        "id": run_id,
+        "arn": SAMPLE_PLACE.source_of(run_id),
+        "uuid": uuid,
+        "name": "sample-42",
+        "workflowId": "7654321",
+        "workflowName": "germline",
+        "workflowVersionName": "1.4.2",
+        "runGroupId": "2345678",
+        "outputUri": "s3://example-results/runs/",
+        "runOutputUri": f"s3://example-results/runs/{run_id}",
+        "logLocation": {"engineLogStream": f"{logs}/{run_id}/engine", "runLogStream": f"{logs}/{run_id}"},
+        "tags": {"project": "example", "event": "a sample, nothing has happened"},
+    }
+
+
+def _poller_data(kind: str, at: datetime) -> dict[str, Any]:
+    since = at - timedelta(minutes=5)
+    trouble = kind != "heartbeat"
+    return {
+        "instance": "sample",
+        "subject": "us-east-1" if trouble else None,
+        "cause": "credentials" if trouble else None,
+        "detail": "ExpiredTokenException: The security token included in the request is expired" if trouble else None,
+        "since": since,
+        "observed_at": at,
+        "last_success_at": at if kind == "recovered" else since,
+        "duration_seconds": 300.0 if kind == "recovered" else None,
+    }
+
+
+def _fields_of(model: type[RunData] | type[PollerData], overrides: Mapping[str, Json]) -> Mapping[str, Json]:
+    unknown = sorted(overrides.keys() - model.model_fields.keys())
+    if unknown:
+        raise TypeError(f"{', '.join(unknown)}: no field of {model.__name__}")
+    return overrides

@@ -1,0 +1,81 @@
+"""How an attempt ended: what a sink raised, and what that means for each delivery of the batch."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import anyio
+
+from poller.core.deliveries import Delivery
+from poller.core.errors import Partial, Rejected, Retry
+from poller.core.events import Event
+from poller.ports import Sink
+
+T = TypeVar("T")
+
+LONGEST_ERROR: Final = 500
+"""Characters of an error that are kept with a delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one delivery: acknowledged if there is no `error`; never to be tried again if `rejected`."""
+
+    delivery: Delivery
+    error: str | None = None
+    rejected: bool = False
+    after: timedelta | None = None
+
+
+async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event], seconds: float) -> list[Outcome]:
+    """Send a batch once, within `seconds`, and say of each delivery how it went; only cancellation is raised.
+
+    A batch that is rejected whole is sent again one by one, so that one bad event takes no other with it.
+    """
+    try:
+        with anyio.fail_after(seconds):
+            await never_cancelling(sink.send, events)
+    except Rejected as error:
+        if len(batch) == 1:
+            return [Outcome(batch[0], _said(error), rejected=True)]
+        singly = zip(batch, events, strict=True)
+        return [outcome for one, event in singly for outcome in await attempt(sink, [one], [event], seconds)]
+    except Partial as partial:
+        return [_of_failure(delivery, partial.failures.get(delivery.event.id)) for delivery in batch]
+    except Retry as error:
+        return [_of_failure(delivery, error) for delivery in batch]
+    except TimeoutError:
+        return [Outcome(delivery, f"no acknowledgement within {seconds:g} s") for delivery in batch]
+    except Exception as error:  # noqa: BLE001 - the contract of a sink: whatever else it raises means "later"
+        return [Outcome(delivery, _said(error)) for delivery in batch]
+    return [Outcome(delivery) for delivery in batch]
+
+
+async def never_cancelling(call: Callable[[T], Awaitable[object] | object], argument: T) -> None:
+    """Call somebody else's code and await it; a cancellation that it raises itself, unasked, is a mere failure."""
+    try:
+        result = call(argument)
+        if inspect.isawaitable(result):
+            await result
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise Retry("it cancelled itself") from error
+
+
+def _of_failure(delivery: Delivery, failure: Retry | Rejected | None) -> Outcome:
+    if failure is None:
+        return Outcome(delivery)
+    if isinstance(failure, Rejected):
+        return Outcome(delivery, _said(failure), rejected=True)
+    return Outcome(delivery, _said(failure), after=failure.after)
+
+
+def _said(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    named = text if isinstance(error, Retry | Rejected) else f"{type(error).__name__}: {text}"
+    return named[:LONGEST_ERROR]

@@ -1,0 +1,107 @@
+"""All outlets of a process: one worker each, so that no sink waits for another; and their exchange while they run."""
+
+from collections.abc import Callable, Sequence
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from poller.bell import Bell
+from poller.core.routing import Route
+from poller.delivery.outlet import Outlet, OutletWorker
+from poller.gate import RecordGate
+from poller.ports import Clock, Store
+from poller.supervision import keep_running
+from poller.telemetry import Tally
+
+FINISH_SECONDS = 2.0
+"""How long a sink that leaves may take to end what it is sending."""
+
+
+class Dispatcher:
+    """Serves every outlet in force. Args: `chance` gives numbers in [0, 1)."""
+
+    def __init__(
+        self,
+        outlets: Sequence[Outlet],
+        *,
+        store: Store,
+        gate: RecordGate,
+        bell: Bell,
+        clock: Clock,
+        chance: Callable[[], float],
+        tally: Tally,
+    ) -> None:
+        self.outlets = list(outlets)
+        self.store = store
+        self.gate = gate
+        self.bell = bell
+        self.clock = clock
+        self.chance = chance
+        self.tally = tally
+        self.workers: dict[str, OutletWorker] = {}
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._tasks: TaskGroup | None = None
+
+    @property
+    def routes(self) -> list[Route]:
+        """What each outlet in force is owed."""
+        return [Route(outlet.name, outlet.settings.events) for outlet in self.outlets]
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; ready once every event recorded from now on is routed to the outlets."""
+        await self.gate.insist(lambda: self.store.use_routes(self.routes, self.clock.now()))
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                for outlet in self.outlets:
+                    self._start(self._tasks, outlet)
+                task_status.started()
+                while True:
+                    await self.bell.wait()
+                    for worker in self.workers.values():
+                        worker.wake()
+        finally:
+            self._tasks = None
+            self.workers.clear()
+
+    async def exchange(self, outlets: Sequence[Outlet]) -> None:
+        """Serve these from now on. An outlet that is the same object goes on; one that leaves ends its sends first."""
+        stay = {outlet.name: outlet for outlet in outlets if outlet in self.outlets}
+        leave = [outlet for outlet in self.outlets if outlet.name not in stay]
+        self.outlets = list(outlets)
+        await self.gate.insist(lambda: self.store.use_routes(self.routes, self.clock.now()))
+        async with anyio.create_task_group() as finishing:
+            for outlet in leave:
+                finishing.start_soon(self._stop, outlet)
+        if self._tasks is not None:
+            for outlet in outlets:
+                if outlet.name not in stay:
+                    self._start(self._tasks, outlet)
+
+    async def drained(self) -> None:
+        """Return once nothing is in flight and nothing is due now. The caller sets the deadline."""
+        async with anyio.create_task_group() as draining:
+            for worker in self.workers.values():
+                draining.start_soon(worker.drained)
+
+    def _start(self, tasks: TaskGroup, outlet: Outlet) -> None:
+        scope = self._scopes[outlet.name] = anyio.CancelScope()
+        tasks.start_soon(self._keep_serving, outlet, scope, name=f"deliver {outlet.name}")
+
+    async def _stop(self, outlet: Outlet) -> None:
+        worker = self.workers.pop(outlet.name, None)
+        if worker is not None:
+            with anyio.move_on_after(FINISH_SECONDS):
+                await worker.finished()
+            self._scopes.pop(outlet.name).cancel()
+
+    async def _keep_serving(self, outlet: Outlet, scope: anyio.CancelScope) -> None:
+        """One outlet for ever; after a crash a new worker takes its place."""
+
+        async def serve() -> None:
+            worker = OutletWorker(outlet, self.store, self.gate, self.clock, self.chance, self.tally)
+            self.workers[outlet.name] = worker
+            await worker.run()
+
+        with scope:
+            part = f"deliver {outlet.name}"
+            await keep_running(part, serve, clock=self.clock, chance=self.chance, tally=self.tally)

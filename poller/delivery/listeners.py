@@ -1,0 +1,80 @@
+"""Listeners of a library: they read the record, each at its own pace, each event once. Nothing is owed to them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+
+from poller.bell import Bell
+from poller.core.events import Event, short_type
+from poller.delivery.attempts import never_cancelling
+from poller.ports import Store
+from poller.telemetry import Tally
+
+log = structlog.get_logger("poller.delivery")
+
+Callback = Callable[[Event], Awaitable[object] | object]
+
+PAGE: Final = 200
+
+
+async def follow_events(store: Store, bell: Bell, after: int) -> AsyncIterator[Event]:
+    """The events after a position, and then each one as it is recorded."""
+    while True:
+        rung = bell.listen()
+        events = await store.events(after=after, limit=PAGE)
+        for event in events:
+            after = event.position
+            yield event
+        if len(events) < PAGE:
+            await rung.wait()
+
+
+class Listener:
+    """One callback and how far it has read. `types` are short event types; none means all."""
+
+    def __init__(self, callback: Callback, types: Sequence[str], *, store: Store, bell: Bell, tally: Tally) -> None:
+        self.callback = callback
+        self.types = types
+        self.store = store
+        self.bell = bell
+        self.tally = tally
+        self.name = str(getattr(callback, "__qualname__", type(callback).__name__))
+        self.position = 0
+        self.calling = False
+        self.leaving = False
+        self._moved = Bell()
+
+    async def run(self, after: int) -> None:
+        """Call with each event after a position, one after the other, until cancelled or told to leave."""
+        self.position = after
+        async for event in follow_events(self.store, self.bell, after):
+            if self.leaving:
+                return
+            if not self.types or short_type(event.type) in self.types or event.type in self.types:
+                await self._call(event)
+            self.position = event.position
+            self._moved.ring()
+
+    async def caught_up(self, position: int) -> None:
+        """Return once everything up to a position was offered. The caller sets the deadline."""
+        while self.position < position:
+            await self._moved.wait()
+
+    async def leave(self) -> None:
+        """Call no more; return once the call that is under way, if one is, has ended. The caller sets the deadline."""
+        self.leaving = True
+        while self.calling:
+            await self._moved.wait()
+
+    async def _call(self, event: Event) -> None:
+        """Offer one event; what the callback raises is logged and counted, and is its own affair."""
+        self.calling = True
+        try:
+            await never_cancelling(self.callback, event)
+        except Exception:
+            self.tally.add("listener_failures", listener=self.name)
+            log.exception("listener.failed", listener=self.name, event=event.id, run=event.run_id)
+        finally:
+            self.calling = False
+            self._moved.ring()

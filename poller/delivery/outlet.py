@@ -1,0 +1,255 @@
+"""One sink and all that is owed to it: claim -> send -> settle, for ever.
+
+Order is the record's: it hands out only the first delivery of each lane (sink, run), and the next one once that one is
+settled. So sends of different runs go on side by side, and no event overtakes another of its run.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from poller.core.deliveries import Delivery, DeliveryState, Settlement
+from poller.core.retries import LONGEST_PROBE, OPENS_AFTER, Breaker, failed, may_send, next_attempt, succeeded
+from poller.core.values import SinkSettings
+from poller.delivery.attempts import Outcome, attempt
+from poller.gate import RecordGate
+from poller.ports import Clock, Sink, Store
+from poller.telemetry import Tally
+
+log = structlog.get_logger("poller.delivery")
+
+AHEAD: Final = 128
+"""Deliveries claimed beyond those being sent, so that sends do not wait for the record; bounds the memory of a sink."""
+LOOK_EVERY: Final = 1.0
+"""Seconds after which the record is read again without a bell: another process may have made something due."""
+RELEASE_SECONDS: Final = 2.0
+MOST_REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A sink in force, as it was configured. `omit` holds the fields that neither it nor anybody is to be sent."""
+
+    sink: Sink
+    settings: SinkSettings
+    omit: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def batch_size(self) -> int:
+        return int(getattr(self.sink, "batch_size", 1))
+
+
+class OutletWorker:
+    """Serves one outlet. Args: `chance` gives numbers in [0, 1)."""
+
+    def __init__(
+        self, outlet: Outlet, store: Store, gate: RecordGate, clock: Clock, chance: Callable[[], float], tally: Tally
+    ) -> None:
+        self.outlet = outlet
+        self.store = store
+        self.gate = gate
+        self.clock = clock
+        self.chance = chance
+        self.tally = tally
+        self.breaker = Breaker()
+        self.last_error: str | None = None
+        self.last_acknowledged_at: datetime | None = None
+        self._queue: deque[Delivery] = deque()
+        self._under_way: dict[int, Delivery] = {}
+        self._successes_at: dict[int, int] = {}
+        self._failing_lanes: set[str] = set()
+        self._at_once = outlet.settings.concurrency * outlet.batch_size
+        self._changed = anyio.Event()
+        self._drained: anyio.Event | None = None
+        self._finished: anyio.Event | None = None
+
+    @property
+    def name(self) -> str:
+        return self.outlet.name
+
+    def wake(self) -> None:
+        """Something may be due."""
+        event, self._changed = self._changed, anyio.Event()
+        event.set()
+
+    async def drained(self) -> None:
+        """Return once nothing is in flight and nothing is due. The caller sets the deadline."""
+        self._drained = anyio.Event()
+        self.wake()
+        await self._drained.wait()
+
+    async def finished(self) -> None:
+        """Claim no more; return once what is in flight is settled. The caller sets the deadline."""
+        self._finished = anyio.Event()
+        self.wake()
+        await self._finished.wait()
+
+    async def run(self) -> None:
+        """Serve until cancelled; what was claimed and not settled is then given back."""
+        send, receive = anyio.create_memory_object_stream[Outcome](1000)
+        try:
+            async with send, receive, anyio.create_task_group() as tasks:
+                tasks.start_soon(self._settle, receive, name=f"settle {self.name}")
+                await self._serve(tasks, send)
+        finally:
+            claimed = [*(delivery.id for delivery in self._queue), *self._under_way]
+            if claimed:
+                with anyio.move_on_after(RELEASE_SECONDS, shield=True):
+                    await self.store.release(claimed)
+
+    async def _serve(self, tasks: TaskGroup, send: MemoryObjectSendStream[Outcome]) -> None:
+        while True:
+            await self.gate.open()
+            changed = self._changed
+            if self._finished is None:
+                await self._claim()
+                while (batch := self._next_batch()) is not None:
+                    for delivery in batch:
+                        self._under_way[delivery.id] = delivery
+                    tasks.start_soon(self._send, batch, send, name=f"send {self.name}")
+            else:
+                await self._give_back()
+            if not self._under_way:
+                if self._finished is not None:
+                    self._finished.set()
+                elif self._drained is not None and not self._queue and not await self._due_now():
+                    self._drained.set()
+            with anyio.move_on_after(await self._seconds_to_wait()):
+                await changed.wait()
+
+    async def _claim(self) -> None:
+        """Take what is due from the record: as much as can soon be sent; while the breaker is open one probe."""
+        now = self.clock.now()
+        if self.breaker.open:
+            await self._give_back()
+            if not self._under_way and may_send(self.breaker, now):
+                self._queue += await self.gate.insist(lambda: self.store.probe(self.name))
+            return
+        room = self._at_once + AHEAD - len(self._queue) - len(self._under_way)
+        if room > 0 and len(self._queue) <= AHEAD // 2:
+            self._queue += await self.gate.insist(lambda: self.store.claim(self.name, now=now, limit=room))
+
+    def _next_batch(self) -> list[Delivery] | None:
+        if not self._queue or len(self._under_way) >= self._at_once:
+            return None
+        return [self._queue.popleft() for _ in range(min(self.outlet.batch_size, len(self._queue)))]
+
+    async def _send(self, batch: Sequence[Delivery], send: MemoryObjectSendStream[Outcome]) -> None:
+        now = self.clock.now()
+        fresh = []
+        for delivery in batch:
+            recorded = delivery.event.recorded_at
+            if recorded is not None and now - recorded > self.outlet.settings.max_age:
+                age = f"older than max_age; last error: {self.last_error or 'none'}"
+                await send.send(Outcome(delivery, age, rejected=True))
+            else:
+                fresh.append(delivery)
+        if fresh:
+            events = [delivery.event.without(self.outlet.omit) for delivery in fresh]
+            seconds = self.outlet.settings.timeout.total_seconds()
+            for outcome in await attempt(self.outlet.sink, fresh, events, seconds):
+                await send.send(outcome)
+
+    async def _settle(self, receive: MemoryObjectReceiveStream[Outcome]) -> None:
+        """Write how attempts ended, those that came together in one transaction."""
+        async for outcome in receive:
+            outcomes = [outcome]
+            while len(outcomes) < 1000:
+                try:
+                    outcomes.append(receive.receive_nowait())
+                except anyio.WouldBlock:
+                    break
+            was_open = self.breaker.open
+            settlements = [self._judge(each) for each in outcomes]
+            await self.gate.insist(lambda: self.store.settle(settlements))  # noqa: B023 - awaited before the next turn
+            if was_open and not self.breaker.open:
+                log.info("sink.recovered", sink=self.name)
+                await self.gate.insist(lambda: self.store.make_due(self.name, self.clock.now()))
+            elif self.breaker.open and not was_open:
+                log.error("sink.outage", sink=self.name, error=self.last_error)
+            for each in outcomes:
+                self._under_way.pop(each.delivery.id, None)
+            self.wake()
+
+    def _judge(self, outcome: Outcome) -> Settlement:
+        """What an outcome means for its delivery and for the sink."""
+        delivery, now = outcome.delivery, self.clock.now()
+        facts = {"sink": self.name, "run": delivery.event.run_id, "event": delivery.event.id}
+        if outcome.error is None:
+            self._far_end_answers()
+            self.last_acknowledged_at = now
+            self._successes_at.pop(delivery.id, None)
+            self.tally.add("deliveries", sink=self.name, outcome="acknowledged")
+            log.debug("delivery.acknowledged", type=delivery.event.kind, attempts=delivery.attempts + 1, **facts)
+            return Settlement(delivery.id, DeliveryState.ACKNOWLEDGED, now, attempts=delivery.attempts)
+        self.last_error = outcome.error
+        attempts = delivery.attempts + 1
+        counts = self._tells_against_the_event(delivery)
+        counted = delivery.counted + counts
+        if outcome.rejected or counted >= self.outlet.settings.max_attempts:
+            if outcome.rejected:
+                self._far_end_answers()
+            self._successes_at.pop(delivery.id, None)
+            self.tally.add("deliveries", sink=self.name, outcome="dead")
+            log.error("delivery.dead", attempts=attempts, error=outcome.error, **facts)
+            return Settlement(
+                delivery.id, DeliveryState.DEAD, now, attempts=attempts, counted=counted, error=outcome.error
+            )
+        self._failing_lanes.add(delivery.lane)
+        if len(self._failing_lanes) > 1 or self.breaker.failures < OPENS_AFTER - 1:  # one run alone may be poison
+            self.breaker = failed(self.breaker, now, self.chance(), after=outcome.after)
+        if len(self._successes_at) < MOST_REMEMBERED:
+            self._successes_at[delivery.id] = self.breaker.successes
+        due = next_attempt(attempts, now, self.chance(), after=outcome.after)
+        if not counts:
+            due = min(due, now + max(LONGEST_PROBE, outcome.after or LONGEST_PROBE))
+        self.tally.add("deliveries", sink=self.name, outcome="failed")
+        tell = log.warning if attempts == 1 else log.debug
+        tell("delivery.failed", attempts=attempts, error=outcome.error, due=due.isoformat(), **facts)
+        return Settlement(
+            delivery.id, DeliveryState.PENDING, now, due=due, attempts=attempts, counted=counted, error=outcome.error
+        )
+
+    def _far_end_answers(self) -> None:
+        """An acknowledgement, or a rejection: it is no outage."""
+        self.breaker = succeeded(self.breaker)
+        self._failing_lanes.clear()
+
+    def _tells_against_the_event(self, delivery: Delivery) -> bool:
+        """Whether others of this sink succeeded since this delivery was tried last, so that it is no outage."""
+        before = self._successes_at.get(delivery.id)
+        return self.breaker.failures == 0 if before is None else self.breaker.successes > before
+
+    async def _give_back(self) -> None:
+        """Release what was claimed ahead and is not being sent."""
+        claimed = [delivery.id for delivery in self._queue]
+        if claimed:
+            await self.gate.insist(lambda: self.store.release(claimed))
+            self._queue.clear()
+
+    async def _due_now(self) -> bool:
+        due = await self.gate.insist(lambda: self.store.next_due(self.name))
+        return due is not None and due <= self.clock.now() and not self.breaker.open
+
+    async def _seconds_to_wait(self) -> float:
+        if self._queue or self._finished is not None:
+            return LOOK_EVERY
+        now = self.clock.now()
+        if self.breaker.open:
+            seconds = ((self.breaker.probe_at or now) - now).total_seconds()
+            return seconds if seconds > 0 and not self._under_way else LOOK_EVERY
+        due = await self.gate.insist(lambda: self.store.next_due(self.name))
+        if due is None:
+            return LOOK_EVERY
+        return min(max((due - now).total_seconds(), 0.001), LOOK_EVERY)

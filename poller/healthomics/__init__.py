@@ -1,0 +1,1 @@
+"""AWS HealthOmics, asked through aiobotocore."""

@@ -1,0 +1,189 @@
+"""An answer of HealthOmics -> a Snapshot or a Page; a failure -> an error class. The only file that knows their shapes.
+
+What botocore does with odd answers was measured: an HTML, empty or truncated body with status 200 raises nothing and
+gives a dict without the fields; an unparsable timestamp is a ValueError, a JSON array as body an AttributeError;
+members that the installed model does not know are dropped, which is why fields are read from the raw body.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from poller.core.errors import BadRequest, Blind, Denied, RunGone, ServiceError, Throttled, Transient
+from poller.core.events import PRIVATE_FIELDS, stamp
+from poller.core.runs import RUN_ID, Json, Snapshot
+from poller.ports import Page
+
+_THROTTLES: Final = (
+    "ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
+    "RequestThrottled", "RequestThrottledException", "SlowDown", "429",
+)  # fmt: skip
+_REFUSED_CREDENTIALS: Final = (
+    "ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId",
+    "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException", "InvalidAccessKeyId", "AuthFailure", "OptInRequired", "RequestExpired",
+    "TokenRefreshRequired", "401",
+)  # fmt: skip
+
+BY_CODE: Final[Mapping[str, type[ServiceError]]] = MappingProxyType(
+    {
+        **dict.fromkeys(_THROTTLES, Throttled),
+        **dict.fromkeys(_REFUSED_CREDENTIALS, Blind),
+        "AccessDeniedException": Denied,
+        "AccessDenied": Denied,
+        "ResourceNotFoundException": RunGone,
+        "ValidationException": BadRequest,
+    }
+)
+"""The service's error code (where it sent none: its HTTP status) -> what follows. All else is Transient."""
+
+NO_CREDENTIALS: Final = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    NoAuthTokenError,
+    TokenRetrievalError,
+    SSOError,
+    ProfileNotFound,
+)
+"""What botocore raises when it finds no credentials that it could sign with."""
+
+_TIMES: Final = ("creationTime", "startTime", "stopTime")
+
+
+def error_of(error: Exception, operation: str) -> ServiceError:
+    """What a failed call means. Anything unknown is transient: a watch never ends because of it."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, ClientError):
+        said = error.response.get("Error", {})
+        code = str(said.get("Code") or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "unknown"))
+        kind = BY_CODE.get(code, Transient)
+        if kind is RunGone and operation != "GetRun":
+            kind = Transient
+        return kind(code, str(said.get("Message", "")), operation=operation)
+    if isinstance(error, NO_CREDENTIALS):
+        return Blind(type(error).__name__, str(error), operation=operation)
+    if isinstance(error, ParamValidationError):
+        return BadRequest("ParamValidationError", str(error), operation=operation)
+    if isinstance(error, BotoCoreError | OSError):
+        return Transient(type(error).__name__, str(error), operation=operation)
+    return Transient("unreadable", f"{type(error).__name__}: {error}", operation=operation)
+
+
+def snapshot_of(
+    body: bytes, run_id: str, *, asked_at: datetime, answered_at: datetime, include: tuple[str, ...] = ()
+) -> Snapshot:
+    """What a GetRun answer says.
+
+    Raises: Transient("unreadable") if it is no JSON object, has no status, or speaks of another run.
+    """
+    answer = _json_object(body, "GetRun")
+    shown = answer.get("id", run_id)
+    if shown != run_id:
+        raise Transient("unreadable", f"asked about run {run_id}, answered about {shown!r}", operation="GetRun")
+    return _snapshot(answer, run_id, "GetRun", asked_at, answered_at, include)
+
+
+def page_of(body: bytes, *, headers: Mapping[str, str], asked_at: datetime, answered_at: datetime) -> Page:
+    """What a ListRuns answer says. An item that is no run is left out: absence is only a reason to ask.
+
+    Raises: Transient("unreadable") if it is no JSON object or has no items.
+    """
+    answer = _json_object(body, "ListRuns")
+    items = answer.get("items")
+    if not isinstance(items, list):
+        raise Transient("unreadable", "the answer has no items", operation="ListRuns")
+    token = answer.get("nextToken")
+    snapshots = []
+    for item in items:
+        run_id = item.get("id") if isinstance(item, dict) else None
+        if isinstance(run_id, str) and RUN_ID.fullmatch(run_id):
+            with suppress(Transient):
+                snapshots.append(_snapshot(item, run_id, "ListRuns", asked_at, answered_at, ()))
+    return Page(
+        items=tuple(snapshots),
+        token=token if isinstance(token, str) and token else None,
+        asked_at=asked_at,
+        answered_at=answered_at,
+        served_at=_served_at(headers),
+    )
+
+
+def _snapshot(
+    answer: Mapping[str, Json],
+    run_id: str,
+    operation: str,
+    asked_at: datetime,
+    answered_at: datetime,
+    include: tuple[str, ...],
+) -> Snapshot:
+    status = answer.get("status")
+    if not isinstance(status, str) or not status:
+        raise Transient("unreadable", "the answer has no status", operation=operation)
+    fields = {
+        name: value
+        for name, value in answer.items()
+        if value is not None and (name not in PRIVATE_FIELDS or name in include)
+    }
+    times = {name: _moment(fields[name], name, operation) for name in _TIMES if name in fields}
+    fields |= {name: stamp(moment) for name, moment in times.items()}
+    uuid = fields.get("uuid")
+    return Snapshot(
+        run_id=run_id,
+        status=status,
+        full=operation == "GetRun",
+        asked_at=asked_at,
+        answered_at=answered_at,
+        uuid=uuid if isinstance(uuid, str) and uuid else None,
+        creation_time=times.get("creationTime"),
+        start_time=times.get("startTime"),
+        stop_time=times.get("stopTime"),
+        fields=fields,
+    )
+
+
+def _json_object(body: bytes, operation: str) -> Mapping[str, Json]:
+    try:
+        answer: Any = json.loads(body)
+    except ValueError as error:
+        raise Transient("unreadable", "the answer is not JSON", operation=operation) from error
+    if not isinstance(answer, dict):
+        raise Transient("unreadable", "the answer is not a JSON object", operation=operation)
+    return answer
+
+
+def _moment(value: Json, name: str, operation: str) -> datetime:
+    """A time of the service as aware UTC; one without a zone is UTC."""
+    try:
+        moment = datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else datetime.fromisoformat(value)
+    except (TypeError, ValueError, OverflowError, OSError) as error:
+        raise Transient("unreadable", f"{name} is no time: {value!r}", operation=operation) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _served_at(headers: Mapping[str, str]) -> datetime | None:
+    date = headers.get("date") or headers.get("Date")
+    if not date:
+        return None
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC)
+    except ValueError:
+        return None

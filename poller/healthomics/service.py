@@ -1,0 +1,114 @@
+"""HealthOmics of one account and region over aiobotocore: one client, without retries of its own.
+
+Facts: operations and paths of the API model 2022-11-28; the raw body is kept by an `after-call` handler, since botocore
+drops members that its model does not know. `sts:GetCallerIdentity` needs no permission.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from poller.aws import AwsSessions
+from poller.core.errors import BadRequest, Transient
+from poller.core.runs import RUN_ID, Snapshot
+from poller.healthomics.parse import error_of, page_of, snapshot_of
+from poller.ports import Clock, Page
+
+PAGE_SIZE: Final = 100
+_RAW: Final = "PollerRawBody"
+
+
+class HealthOmics:
+    """A RunService. Args: `sessions` are its own, so that renewing them disturbs nobody else's clients."""
+
+    def __init__(
+        self,
+        sessions: AwsSessions,
+        clock: Clock,
+        *,
+        region: str,
+        profile: str | None = None,
+        endpoint_url: str | None = None,
+        include: tuple[str, ...] = (),
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.sessions = sessions
+        self.clock = clock
+        self.region = region
+        self.profile = profile
+        self.endpoint_url = endpoint_url
+        self.include = include
+        self.environ = environ
+        self._prepared: Any = None
+
+    async def get_run(self, run_id: str) -> Snapshot:
+        """GetRun. Raises: ServiceError; BadRequest without asking if `run_id` is no run id."""
+        if not RUN_ID.fullmatch(run_id):
+            raise BadRequest("ValidationException", f"{run_id!r} is no run id", operation="GetRun")
+        body, _, asked_at, answered_at = await self._call("GetRun", "get_run", id=run_id)
+        return snapshot_of(body, run_id, asked_at=asked_at, answered_at=answered_at, include=self.include)
+
+    async def list_runs(
+        self, *, status: str | None = None, name: str | None = None, group: str | None = None, token: str | None = None
+    ) -> Page:
+        """One page of ListRuns, 100 runs at most. Raises: ServiceError."""
+        asked = {"status": status, "name": name, "runGroupId": group, "startingToken": token}
+        given = {key: value for key, value in asked.items() if value is not None}
+        body, headers, asked_at, answered_at = await self._call("ListRuns", "list_runs", maxResults=PAGE_SIZE, **given)
+        return page_of(body, headers=headers, asked_at=asked_at, answered_at=answered_at)
+
+    async def account(self) -> str | None:
+        """The account of the credentials; None behind a custom endpoint, unless AWS_ENDPOINT_URL_STS names one."""
+        operation = "GetCallerIdentity"
+        try:
+            client = await self._client()
+            if not client.meta.config.inject_host_prefix and not self.environ.get("AWS_ENDPOINT_URL_STS"):
+                return None
+            sts = await self.sessions.client("sts", region=self.region, profile=self.profile)
+            answer = await sts.get_caller_identity()
+        except Exception as error:  # the border to botocore: error_of knows what each one means
+            raise error_of(error, operation) from error
+        account = answer.get("Account")
+        return str(account) if account else None
+
+    async def renew(self) -> None:
+        """Make session and client anew at the next call, so that renewed credentials are picked up."""
+        self._prepared = None
+        await self.sessions.renew()
+
+    async def close(self) -> None:
+        await self.sessions.close()
+
+    async def _client(self) -> Any:
+        client = await self.sessions.client(
+            "omics", region=self.region, profile=self.profile, endpoint_url=self.endpoint_url
+        )
+        if client is not self._prepared:
+            for operation in ("GetRun", "ListRuns"):
+                client.meta.events.register(f"after-call.omics.{operation}", _keep_raw_body)
+            self._prepared = client
+        return client
+
+    async def _call(
+        self, operation: str, method: str, **arguments: Any
+    ) -> tuple[bytes, Mapping[str, str], datetime, datetime]:
+        """Call once; the raw body, the headers, and when it was asked and answered."""
+        asked_at = self.clock.now()
+        try:
+            client = await self._client()
+            asked_at = self.clock.now()
+            answer = await getattr(client, method)(**arguments)
+        except Exception as error:  # the border to botocore: whatever it raises is one of our error classes
+            raise error_of(error, operation) from error
+        answered_at = self.clock.now()
+        body = answer.get(_RAW)
+        if not isinstance(body, bytes):
+            raise Transient("unreadable", "the answer has no body", operation=operation)
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return body, headers, asked_at, answered_at
+
+
+async def _keep_raw_body(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
+    """An `after-call` handler: botocore drops what its model does not know, so the bytes go along with the answer."""
+    parsed[_RAW] = await http_response.content

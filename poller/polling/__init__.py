@@ -1,0 +1,1 @@
+"""Asks: plan -> look -> observe -> commit -> wait, one loop for each account and region."""

@@ -1,0 +1,93 @@
+"""Which runs of a list are ours to follow, and the memory of what was discovered.
+
+`discovered_through` is a creationTime by the service's clock, set at the very first start to that moment and trailing
+by ten minutes after that: a run created after it is told whatever its status; an ended run created before it never is.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+from poller.core.machine import ENDS
+from poller.core.runs import EmitFirst, KnownRun, Question, Snapshot
+from poller.ports import Page
+
+TRAIL: Final = timedelta(minutes=10)
+"""How far the memory stays behind: a run may show itself in lists some time after its creation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What `[watch]` says of discovery."""
+
+    discover: bool = False
+    groups: tuple[str, ...] = ()
+    name_prefix: str = ""
+    emit_first: EmitFirst = "always"
+
+
+class Discovery:
+    """The rule of one scope, applied to what lists show."""
+
+    def __init__(self, rule: Rule, discovered_through: datetime | None) -> None:
+        self.rule = rule
+        self.discovered_through = discovered_through
+        self.muted: frozenset[str] = frozenset()
+        self.last_news: datetime | None = None
+        self._ended_from: datetime | None = None
+        self._active_from: datetime | None = None
+
+    def adopt(self, item: Snapshot) -> KnownRun | None:
+        """A run that nobody follows yet: how it is followed from now on, None if it is not ours to follow."""
+        if not self.rule.discover or item.run_id in self.muted:
+            return None
+        if self.rule.name_prefix and not str(item.fields.get("name", "")).startswith(self.rule.name_prefix):
+            return None
+        mark = self.discovered_through
+        young = mark is None or (item.creation_time is not None and item.creation_time > mark)
+        if not young and (item.status in ENDS or item.status == "DELETED"):
+            return None
+        emit_first: EmitFirst = "always" if young else self.rule.emit_first
+        return KnownRun(item.run_id, emit_first=emit_first, by_rule=True, question=Question.FIRST)
+
+    def began(self, page: Page, *, ended: bool) -> None:
+        """The first page of a walk through the lists came: what is created later may be missing from it."""
+        moment = page.served_at or page.answered_at
+        if self.discovered_through is None:
+            self.discovered_through = moment
+        if ended:
+            self._ended_from = moment
+        else:
+            self._active_from = moment
+
+    def passed_mark(self, page: Page, *, in_order: bool) -> bool:
+        """Whether a list of ended runs need not be read on: all that follows was created before the mark."""
+        times = [item.creation_time for item in page.items]
+        if not in_order or not times or self.discovered_through is None:
+            return False
+        last = times[-1]
+        return last is not None and last < self.discovered_through
+
+    def finished(self, *, ended: bool, ended_lists_are_read: bool) -> bool:
+        """A walk went through all its lists: move the mark; True if it moved.
+
+        What was created before both walks began, and long enough before to show itself, is known now.
+        """
+        starts = [self._active_from, self._ended_from] if ended_lists_are_read else [self._active_from]
+        if (ended_lists_are_read and not ended) or any(start is None for start in starts):
+            return False
+        mark = min(start for start in starts if start is not None) - TRAIL
+        if self.discovered_through is not None and mark <= self.discovered_through:
+            return False
+        self.discovered_through = mark
+        return True
+
+
+def newest_first(items: tuple[Snapshot, ...], last: datetime | None) -> bool:
+    """Whether a page shows the order that is not documented: creationTimes that never rise, also after `last`."""
+    times = [item.creation_time for item in items]
+    if any(time is None for time in times):
+        return False
+    known = [time for time in (last, *times) if time is not None]
+    return all(later <= earlier for earlier, later in pairwise(known))

@@ -1,0 +1,135 @@
+"""One look: take it from the budget, call, and say what came of it. Every retry is the planner's, none hides here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+import structlog
+
+from poller.core import budget
+from poller.core.budget import Budget
+from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled
+from poller.core.planner import GetRunLook, ListLook
+from poller.core.runs import Snapshot
+from poller.ports import Clock, Page, RunService
+from poller.telemetry import Tally
+
+log = structlog.get_logger("poller.polling")
+
+Operation = Literal["GetRun", "ListRuns"]
+OPERATIONS: Final[tuple[Operation, ...]] = ("GetRun", "ListRuns")
+MOST_IN_FLIGHT: Final = 32
+"""Calls of one operation under way at once: beyond it a slow service gets no faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunShown:
+    """GetRun answered."""
+
+    look: GetRunLook
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class RunMissing:
+    """GetRun did not find the run."""
+
+    look: GetRunLook
+    answered_at: datetime
+    error: RunGone
+
+
+@dataclass(frozen=True, slots=True)
+class RunRefused:
+    """The service will not answer about this run: the id is wrong, or access to it is denied."""
+
+    look: GetRunLook
+    answered_at: datetime
+    error: BadRequest | Denied
+
+
+@dataclass(frozen=True, slots=True)
+class PageShown:
+    """ListRuns answered."""
+
+    look: ListLook
+    page: Page
+
+
+@dataclass(frozen=True, slots=True)
+class LookFailed:
+    """No answer that says anything about a run."""
+
+    look: GetRunLook | ListLook
+    answered_at: datetime
+    error: ServiceError
+
+
+Answer = RunShown | RunMissing | RunRefused | PageShown | LookFailed
+
+
+class Looks:
+    """The calls of one scope and what they may cost.
+
+    Args: `ceiling` in calls per second and operation; `rates` as the record remembers them.
+    """
+
+    def __init__(
+        self, service: RunService, clock: Clock, tally: Tally, *, ceiling: float, rates: Mapping[str, float]
+    ) -> None:
+        self.service = service
+        self.clock = clock
+        self.tally = tally
+        now = clock.monotonic()
+        self.budgets: dict[Operation, Budget] = {
+            operation: budget.open_budget(ceiling, now, remembered=rates.get(operation)) for operation in OPERATIONS
+        }
+        self.in_flight: dict[Operation, int] = dict.fromkeys(OPERATIONS, 0)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learned calls per second, as the record keeps them."""
+        return {operation: round(one.rate, 3) for operation, one in self.budgets.items()}
+
+    def wait_seconds(self, operation: Operation) -> float:
+        """How long until one more call may be made; infinite while too many are under way."""
+        if self.in_flight[operation] >= MOST_IN_FLIGHT:
+            return float("inf")
+        return budget.wait_seconds(self.budgets[operation], self.clock.monotonic())
+
+    def held_back(self, operation: Operation, *, waiting: bool) -> None:
+        """Note whether calls wait for this budget: it grows only while they do."""
+        self.budgets[operation] = budget.held_back(self.budgets[operation], self.clock.monotonic(), waiting=waiting)
+
+    def take(self, operation: Operation) -> None:
+        """Spend a call; every one is then made by `look`."""
+        self.budgets[operation] = budget.take(self.budgets[operation], self.clock.monotonic())
+        self.in_flight[operation] += 1
+        self.tally.add("calls", operation=operation)
+
+    async def look(self, look: GetRunLook | ListLook) -> Answer:
+        """Make one call that was taken from the budget; failures come back as answers."""
+        operation: Operation = "GetRun" if isinstance(look, GetRunLook) else "ListRuns"
+        sent = self.clock.monotonic()
+        try:
+            if isinstance(look, GetRunLook):
+                return RunShown(look, await self.service.get_run(look.run_id))
+            page = await self.service.list_runs(status=look.status, group=look.group, token=look.token)
+            return PageShown(look, page)
+        except RunGone as error:
+            if isinstance(look, GetRunLook):
+                return RunMissing(look, self.clock.now(), error)
+            return LookFailed(look, self.clock.now(), error)
+        except (BadRequest, Denied) as error:
+            if isinstance(look, GetRunLook):
+                return RunRefused(look, self.clock.now(), error)
+            return LookFailed(look, self.clock.now(), error)
+        except ServiceError as error:
+            if isinstance(error, Throttled):
+                self.budgets[operation] = budget.throttled(self.budgets[operation], self.clock.monotonic(), sent)
+                self.tally.add("throttles", operation=operation)
+                log.debug("look.throttled", operation=operation, rate=round(self.budgets[operation].rate, 2))
+            return LookFailed(look, self.clock.now(), error)
+        finally:
+            self.in_flight[operation] -= 1

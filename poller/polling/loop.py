@@ -1,0 +1,350 @@
+"""One scope, for ever: plan -> look -> observe -> commit -> wait.
+
+Three tasks meet here: the asker starts looks that are due and that the budgets allow; each look is a task of its own;
+the committer takes the answers that came together through one round. Nothing is asked while the record is unwritable.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup, TaskStatus
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from poller.bell import Bell
+from poller.core.cadence import Pace
+from poller.core.errors import Blind, ServiceError
+from poller.core.events import Place
+from poller.core.planner import GetRunLook, ListLook, Planner
+from poller.core.runs import KnownRun
+from poller.core.sight import Cause
+from poller.gate import RecordGate
+from poller.polling.discovery import Discovery, Rule
+from poller.polling.looks import OPERATIONS, Answer, Looks
+from poller.polling.rounds import Rounds
+from poller.ports import Clock, RunService, ScopeState, Store
+from poller.telemetry import Tally
+
+log = structlog.get_logger("poller.polling")
+
+GATHER_SECONDS: Final = 0.02
+"""How long the committer waits for answers that come together; far below the 200 ms that a commit may lag."""
+WATCHES_EVERY: Final = 1.0
+"""Seconds between two looks at the watches that commands write into the record."""
+RATES_EVERY: Final = 300.0
+"""Seconds between two writings of the learned rates, which change all the time."""
+MOST_IN_A_ROUND: Final = 200
+
+
+class Scope:
+    """One account and region: what is followed in it, and the loop that follows.
+
+    Args: `run_ids` are those that the configuration names; `chance` gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        place: Place,
+        service: RunService,
+        store: Store,
+        gate: RecordGate,
+        bell: Bell,
+        clock: Clock,
+        chance: Callable[[], float],
+        tally: Tally,
+        instance: str,
+        pace: Pace,
+        rule: Rule,
+        run_ids: Iterable[str] = (),
+        include: tuple[str, ...] = (),
+    ) -> None:
+        self.place = place
+        self.service = service
+        self.store = store
+        self.gate = gate
+        self.bell = bell
+        self.clock = clock
+        self.chance = chance
+        self.tally = tally
+        self.instance = instance
+        self.pace = pace
+        self.rule = rule
+        self.run_ids = frozenset(run_ids)
+        self.include = include
+        self.rounds: Rounds | None = None
+        self._planner: Planner | None = None
+        self._looks: Looks | None = None
+        self._changed = anyio.Event()
+        self._stopping = False
+        self._identified = False
+        self._idle = anyio.Event()
+        self._committing = False
+        self._watched = frozenset[str]()
+        self._started_at = clock.now()
+        self._turn = anyio.CancelScope()
+
+    @property
+    def name(self) -> str:
+        return self.place.scope
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Ask until cancelled; ready once what the record knows is on the agenda."""
+        while True:
+            with anyio.CancelScope() as self._turn:
+                await self._run(task_status)
+            task_status = anyio.TASK_STATUS_IGNORED  # watched anew: once more from the record, with other watches
+
+    def watch_anew(self, rule: Rule, run_ids: Iterable[str]) -> None:
+        """Go on with other watches: answers in flight are asked for again."""
+        self.rule, self.run_ids = rule, frozenset(run_ids)
+        self._turn.cancel()
+
+    async def _run(self, task_status: TaskStatus[None]) -> None:
+        self._identified = False
+        self._started_at = self.clock.now()
+        state = await self.gate.insist(lambda: self.store.scope(self.name)) or ScopeState(self.name, self.place.region)
+        self._planner = planner = Planner(
+            low=self.pace.min_interval.total_seconds(),
+            high=self.pace.max_interval.total_seconds(),
+            groups=self.rule.groups,
+        )
+        self._looks = looks = Looks(self.service, self.clock, self.tally, ceiling=self.pace.ceiling, rates=state.rates)
+        self.rounds = rounds = Rounds(
+            place=Place(self.name, self.place.region, state.account_id or self.place.account_id, self.place.partition),
+            pace=self.pace,
+            store=self.store,
+            gate=self.gate,
+            bell=self.bell,
+            clock=self.clock,
+            chance=self.chance,
+            planner=planner,
+            discovery=Discovery(self.rule, state.discovered_through),
+            tally=self.tally,
+            instance=self.instance,
+            rates=lambda: looks.rates,
+            include=self.include,
+        )
+        await self._take_up(rounds)
+        log.info("scope.opened", scope=self.name, region=self.place.region, runs=len(rounds.runs))
+        send, receive = anyio.create_memory_object_stream[Answer](1000)
+        async with send, receive, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._commit_answers, receive, rounds, name="commit")
+            tasks.start_soon(self._notice_watches, rounds, name="watches")
+            task_status.started()
+            await self._ask(tasks, send, planner, looks, rounds)
+
+    async def finish_looks(self) -> None:
+        """Start no new look; return once the answers in flight are committed. The caller sets the deadline."""
+        self._stopping = True
+        self.wake()
+        if self.rounds is not None:
+            await self._idle.wait()
+            await self.rounds.keep_state()
+
+    def wake(self) -> None:
+        """Make the loop look at its agenda now."""
+        event, self._changed = self._changed, anyio.Event()
+        event.set()
+
+    async def follow(self, run_ids: Iterable[str], *, afresh: bool = False) -> None:
+        """Follow runs from now on, if nobody does. `afresh` asks the service even if their end is on record."""
+        assert self.rounds is not None, "the scope is not running"
+        await self._follow_ids(run_ids, self.rounds, afresh=afresh)
+        self.wake()
+
+    async def find(self, run_id: str) -> KnownRun:
+        """Follow a run, and return what a GetRun that is sent from now on finds: the incarnation that lives now."""
+        assert self.rounds is not None, "the scope is not running"
+        await self._follow_ids([run_id], self.rounds, afresh=True)
+        self.rounds.ask_soon(run_id)
+        self.wake()
+        return await self.rounds.answered(run_id)
+
+    def unfollow(self, run_id: str) -> None:
+        """Look at a run no more."""
+        if self.rounds is not None:
+            self.rounds.unfollow(run_id)
+            if self._planner is not None:
+                self._planner.drop(run_id)
+            self.wake()
+
+    # --- the tasks -------------------------------------------------------------------------------------------------
+
+    async def _ask(
+        self,
+        tasks: TaskGroup,
+        send: MemoryObjectSendStream[Answer],
+        planner: Planner,
+        looks: Looks,
+        rounds: Rounds,
+    ) -> None:
+        """Start what is due and allowed, then wait for what changes that: time, an answer, a person."""
+        while True:
+            await self.gate.open()
+            changed = self._changed
+            if not self._stopping:
+                if rounds.sight.suspended:
+                    await self._probe(tasks, send, planner, looks, rounds)
+                elif not self._identified:
+                    await self._identify(rounds)
+                else:
+                    self._start_looks(tasks, send, planner, looks)
+            if rounds.vanishing() and not rounds.sight.suspended:
+                await self._climb(rounds)
+            under_way = any(looks.in_flight.values()) or send.statistics().current_buffer_used or self._committing
+            if self._stopping and not under_way:
+                self._idle.set()
+            with anyio.move_on_after(self._seconds_to_wait(planner, looks, rounds)):
+                await changed.wait()
+            await rounds.look_at_the_clock()
+
+    def _start_looks(
+        self, tasks: TaskGroup, send: MemoryObjectSendStream[Answer], planner: Planner, looks: Looks
+    ) -> None:
+        now = self.clock.monotonic()
+        while looks.wait_seconds("GetRun") <= 0 and (run := planner.next_get_run(now)) is not None:
+            looks.take("GetRun")
+            tasks.start_soon(self._look, send, looks, run, name=f"GetRun {run.run_id}")
+        while looks.wait_seconds("ListRuns") <= 0 and (page := planner.next_list(now)) is not None:
+            looks.take("ListRuns")
+            tasks.start_soon(self._look, send, looks, page, name=f"ListRuns {page.status}")
+        looks.held_back("GetRun", waiting=planner.wants_get_run(now))
+        looks.held_back("ListRuns", waiting=planner.wants_list(now))
+
+    async def _probe(
+        self, tasks: TaskGroup, send: MemoryObjectSendStream[Answer], planner: Planner, looks: Looks, rounds: Rounds
+    ) -> None:
+        """While nothing answers: one look at a time. Credentials are found anew first, so that renewed ones count."""
+        now = self.clock.monotonic()
+        if any(looks.in_flight.values()) or rounds.sight.probe_at is None or now < rounds.sight.probe_at:
+            return
+        if rounds.sight.blind:
+            self._identified = False
+            await self.service.renew()
+        if not self._identified and not await self._identify(rounds):
+            return
+        look = planner.next_get_run(now) or planner.next_list(now)
+        if look is not None:
+            looks.take("GetRun" if isinstance(look, GetRunLook) else "ListRuns")
+            tasks.start_soon(self._look, send, looks, look, name="probe")
+
+    async def _look(self, send: MemoryObjectSendStream[Answer], looks: Looks, look: GetRunLook | ListLook) -> None:
+        await send.send(await looks.look(look))
+
+    async def _commit_answers(self, receive: MemoryObjectReceiveStream[Answer], rounds: Rounds) -> None:
+        """Take the answers that came together through one transaction."""
+        async for answer in receive:
+            self._committing = True
+            answers = [answer]
+            await self.clock.sleep(GATHER_SECONDS)
+            while len(answers) < MOST_IN_A_ROUND:
+                try:
+                    answers.append(receive.receive_nowait())
+                except anyio.WouldBlock:
+                    break
+            await rounds.commit(answers)
+            self._committing = False
+            self.wake()
+
+    async def _notice_watches(self, rounds: Rounds) -> None:
+        """Follow what commands add to the record, and let go what they remove or mute."""
+        kept_at = self.clock.monotonic()
+        while True:
+            await self.clock.sleep(WATCHES_EVERY)
+            await self._read_watches(rounds)
+            if self.clock.monotonic() - kept_at > RATES_EVERY:
+                kept_at = self.clock.monotonic()
+                await rounds.keep_state()
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    async def _identify(self, rounds: Rounds) -> bool:
+        """Ask whose credentials these are; False, and told, if they are refused or another account's."""
+        try:
+            account = await self.service.account()
+        except Blind as error:
+            await rounds.cannot_see(Cause.CREDENTIALS, str(error))
+            return False
+        except ServiceError as error:
+            log.warning("account.unknown", detail=str(error), then="the first ARN seen tells it")
+            account = None
+        pinned = rounds.place.account_id
+        if account is not None and pinned is not None and account != pinned:
+            await rounds.cannot_see(Cause.WRONG_ACCOUNT, rounds.wrong_account(account))
+            return False
+        if account is not None and pinned is None:
+            await rounds.pin(account)
+        self._identified = True
+        self.wake()
+        return True
+
+    async def _climb(self, rounds: Rounds) -> None:
+        """Declare gone what is gone, once it is sure that we still ask the account that we were asking."""
+        if await self._identify(rounds):
+            await rounds.climb(lambda: True)
+
+    def _seconds_to_wait(self, planner: Planner, looks: Looks, rounds: Rounds) -> float | None:
+        if self._stopping:
+            return None  # each commit wakes the loop
+        now = self.clock.monotonic()
+        wanted = (planner.wants_get_run(now), planner.wants_list(now))
+        due = planner.next_due(now)
+        waits = [] if due is None else [due - now]
+        if rounds.sight.suspended:
+            waits = [0.0] if any(wanted) else waits
+            probe_in = (rounds.sight.probe_at or now) - now
+            waits = [max(wait, probe_in) for wait in waits if not any(looks.in_flight.values())]
+        else:
+            waits += [
+                looks.wait_seconds(operation) for operation, due_now in zip(OPERATIONS, wanted, strict=True) if due_now
+            ]
+            waits += self._seconds_until(rounds.ladder_deadline())
+        waits += self._seconds_until(rounds.blind_at())
+        finite = [wait for wait in waits if wait != float("inf")]
+        return max(min(finite), 0.001) if finite else None
+
+    def _seconds_until(self, moment: datetime | None) -> list[float]:
+        return [] if moment is None else [(moment - self.clock.now()).total_seconds()]
+
+    async def _take_up(self, rounds: Rounds) -> None:
+        """Put on the agenda what the record was following and what the configuration names."""
+        live = await self.gate.insist(lambda: self.store.live_runs(self.name))
+        wanted = [known for known in live if self.rule.discover or not known.by_rule]
+        await self._read_watches(rounds)
+        watched = self._watched | self.run_ids
+        keep = [
+            known
+            for known in wanted
+            if known.run_id not in rounds.discovery.muted and (known.by_rule or known.run_id in watched)
+        ]
+        rounds.take_up(keep)
+        await self._follow_ids(self.run_ids, rounds)
+        rounds.start_discovery()
+
+    async def _follow_ids(self, run_ids: Iterable[str], rounds: Rounds, *, afresh: bool = False) -> None:
+        strangers = [run_id for run_id in run_ids if run_id not in rounds.runs]
+        if not strangers:
+            return
+        remembered = await self.gate.insist(lambda: self.store.known_runs(self.name, strangers))
+        news = [rounds.named(run_id, remembered.get(run_id), afresh=afresh) for run_id in strangers]
+        await rounds.follow([known for known in news if known is not None])
+
+    async def _read_watches(self, rounds: Rounds) -> None:
+        rows = [row for row in await self.gate.insist(self.store.watches) if row.scope == self.name]
+        followed = frozenset(row.run_id for row in rows if row.mode == "follow")
+        muted = frozenset(row.run_id for row in rows if row.mode == "mute")
+        rounds.discovery.muted = muted
+        for run_id in (self._watched - followed - self.run_ids) | (muted & rounds.runs.keys()):
+            known = rounds.runs.get(run_id)
+            if known is not None and (run_id in muted or not known.by_rule):
+                self.unfollow(run_id)
+        new = followed - self._watched
+        asked_now = {row.run_id for row in rows if row.added_at >= self._started_at}
+        self._watched = followed
+        if new:
+            await self._follow_ids(new - asked_now, rounds)
+            await self._follow_ids(new & asked_now, rounds, afresh=True)
+            self.wake()

@@ -1,0 +1,342 @@
+"""The tables of the configuration, key by key: types, defaults, and the line of explanation that each key carries.
+
+What one key alone can get wrong is refused here; what only several keys together can get wrong is in `checks.py`.
+Keys and defaults are the contract of docs/configuration.md. The keys of each sink type live beside the sink.
+"""
+
+import ipaddress
+import re
+import socket
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from poller.core.errors import ConfigError
+from poller.core.runs import RUN_ARN, RUN_ID, EmitFirst
+from poller.core.values import Duration, OmittableField, Secret, SinkSettings
+
+PrivateField = Literal["parameters", "definition", "engineSettings", "sessionPolicy"]
+"""`core.events.PRIVATE_FIELDS` as a type: what `[privacy] include` may name."""
+
+
+class SinkCatalogue(Protocol):
+    """The sink types that are installed; the module `poller.sinks.registry` is one."""
+
+    def sink_types(self) -> Collection[str]: ...
+
+    def load_sink(self, name: str, /) -> Any:
+        """The sink's class; its `settings_model` says what its table may hold.  Raises: ConfigError."""
+        ...
+
+
+class RunName(NamedTuple):
+    """What a configured or typed name of a run says: its id, and the scope or ARN it was named with."""
+
+    run_id: str
+    scope: str | None = None
+    region: str | None = None
+    account_id: str | None = None
+
+
+def run_name(text: str) -> RunName:
+    """Read `1234567`, `scope:1234567` or a run's ARN.
+
+    Raises: ValueError, saying what is expected, if it is none of these.
+    """
+    if arn := RUN_ARN.fullmatch(text):
+        return RunName(arn["id"], region=arn["region"], account_id=arn["account"])
+    scope, colon, run_id = text.rpartition(":")
+    if RUN_ID.fullmatch(run_id) and bool(scope) == bool(colon) and not scope.startswith("arn:"):
+        return RunName(run_id, scope=scope or None)
+    raise ValueError("expected a run id of 1 to 18 digits, scope:id, or the ARN of a run")
+
+
+def _run_name(text: str) -> str:
+    run_name(text)
+    return text
+
+
+def _http_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+([/?#]\S*)?", text):
+        raise ValueError("expected an address that begins with http:// or https://")
+    return text
+
+
+def _store_url(text: str) -> str:
+    scheme = text.partition(":")[0]
+    if scheme not in ("sqlite", "postgresql"):
+        raise ValueError("expected sqlite:///file.db (relative to this file) or sqlite:////absolute/file.db")
+    if scheme == "sqlite" and not re.fullmatch(r"sqlite://(/[^?#\s]([^?#]*[^?#\s])?)?", text):
+        raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///omics-poller.db")
+    return text
+
+
+def _listen(text: str) -> str:
+    _address(text)
+    return text
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    found = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\s:\[\]/]*)):(?P<port>\d{1,5})", text)
+    if found is None or int(found["port"]) > 65535:
+        raise ValueError('expected host:port such as "127.0.0.1:8780", or "" for no HTTP server')
+    return found["six"] or found["host"] or "0.0.0.0", int(found["port"])  # noqa: S104  # `:8780` is everywhere
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _one_or_many(value: Any) -> Any:
+    """`[aws]` and one `[[aws]]` are the same thing, and so is none at all."""
+    if isinstance(value, Mapping | BaseModel):
+        return (value,)
+    return value or ({},) if isinstance(value, list | tuple) else value
+
+
+def _host_name() -> str:
+    return re.sub(r"[^A-Za-z0-9._~-]", "-", socket.gethostname())[:253] or "poller"
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+RunText = Annotated[str, AfterValidator(_run_name)]
+
+
+class Table(BaseModel, extra="forbid", frozen=True):
+    """A table of the configuration: unknown keys are refused, and nothing changes it after it was read."""
+
+
+class AwsSettings(Table):
+    """`[aws]`: one account and region to ask."""
+
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,63}$",
+        description="Name of this scope in commands and logs; without it account/region.",
+    )
+    region: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+$",
+        description="Region of the runs; without it AWS_REGION, AWS_DEFAULT_REGION, or the profile's.",
+    )
+    profile: str | None = Field(
+        None, min_length=1, description="Profile of the AWS configuration; without it the default chain of credentials."
+    )
+    role_arn: str | None = Field(
+        None,
+        pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$",
+        description="Role to assume with those credentials.",
+    )
+    endpoint_url: HttpUrl | None = Field(
+        None, description="Another address of HealthOmics: an emulator, a VPC endpoint."
+    )
+    logs_endpoint_url: HttpUrl | None = Field(None, description="Another address of CloudWatch Logs.")
+
+
+class WatchSettings(Table):
+    """`[watch]`: which runs to follow."""
+
+    aws: str | None = Field(None, description="Name of the [aws] table that this is about, where there are several.")
+    run_ids: tuple[RunText, ...] = Field(
+        (), description="Runs to follow, also if they ended already: ids, scope:id, or ARNs."
+    )
+    batch_ids: tuple[str, ...] = Field((), description="Batches whose runs to follow.")
+    discover: bool = Field(False, description="Follow every run that is active, and every new one.")
+    run_group_ids: tuple[Annotated[str, Field(pattern=r"^\d{1,18}$")], ...] = Field(
+        (), description="Discover only runs of these run groups."
+    )
+    name_prefix: str = Field("", description="Discover only runs whose name begins so.")
+    emit_first: EmitFirst = Field(
+        "always",
+        description="The first event of discovered runs that are older than the watch: always, terminal, or never.",
+    )
+
+
+class PollingSettings(Table):
+    """`[polling]`: how often to ask, and when to draw conclusions."""
+
+    min_interval: Duration = Field(
+        timedelta(seconds=5), description="Shortest wait between two looks at one run or list page."
+    )
+    max_interval: Duration = Field(timedelta(seconds=60), description="Longest wait, for runs long in one status.")
+    max_calls_per_second: float = Field(
+        5.0,
+        gt=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="Ceiling for each API operation; the rate that is learned stays below it.",
+    )
+    blind_after: Duration = Field(
+        timedelta(minutes=5), description="Without one answer for so long, a scope is told to be blind."
+    )
+    vanish_deadline: Duration = Field(
+        timedelta(seconds=30), description="From the first not-found to the verdict that a run vanished."
+    )
+    discover_ended: Duration = Field(
+        timedelta(minutes=15), description="How often discovery reads the lists of ended runs; 0 = off."
+    )
+
+
+class StoreSettings(Table):
+    """`[store]`: the record of what was seen and what is owed."""
+
+    url: Annotated[str, AfterValidator(_store_url)] = Field(
+        "sqlite:///omics-poller.db", description="Where the record is; a relative path is relative to this file."
+    )
+    retention: Duration = Field(
+        timedelta(days=30), description="How long delivered events and ended runs are kept; what is owed always is."
+    )
+
+
+class HttpSettings(Table):
+    """`[http]`: health and API of the daemon."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        "127.0.0.1:8780", description='host:port of the HTTP server; "" = none, port 0 = any free one, logged.'
+    )
+    token: Annotated[Secret | None, BeforeValidator(_empty_is_none)] = Field(
+        None, description="Bearer token that writing needs, and off loopback also reading."
+    )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to listen on; None if there is to be no server."""
+        return _address(self.listen)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.address is None:
+            return True
+        host = self.address[0]
+        try:
+            return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+        except ValueError:
+            return host.lower() == "localhost"
+
+
+class PrivacySettings(Table):
+    """`[privacy]`: what of a run leaves the account."""
+
+    omit: tuple[OmittableField, ...] = Field((), description="Fields that are null in everything that is sent.")
+    include: tuple[PrivateField, ...] = Field(
+        (), description="What is left out by default and is to be stored and sent all the same."
+    )
+
+
+class LogSettings(Table):
+    """`[log]`: what the daemon says of its work, on stderr."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        "info", description="Least level that is written: debug, info, warning, error."
+    )
+    format: Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)] = Field(
+        "auto", description="console for people, json for programs; auto: console on a terminal, else json."
+    )
+
+
+class DaemonSettings(Table):
+    """`[daemon]`: the process itself."""
+
+    instance: str = Field(
+        default_factory=_host_name,
+        pattern=r"^[A-Za-z0-9._~-]{1,253}$",
+        description="Name of this daemon in the events it sends about itself; without it the host name.",
+    )
+    shutdown_grace: Duration = Field(
+        timedelta(seconds=5), description="Longest time that a stop may take: last answers, then last deliveries."
+    )
+    heartbeat: Duration = Field(
+        timedelta(0),
+        description="A healthomics.poller.heartbeat event every so often, for sinks that name heartbeat; 0 = off.",
+    )
+
+
+def installed_sinks() -> SinkCatalogue:
+    """The catalogue of what is installed: ours, and what other packages add."""
+    from poller.sinks import registry  # here: entry points are read only when a configuration is
+
+    return cast(SinkCatalogue, registry)
+
+
+def sink_model(kind: str, catalogue: SinkCatalogue) -> type[SinkSettings]:
+    """What the table of a sink of this type may hold.
+
+    Raises: LookupError if there is no such type, ImportError, saying why, if it cannot be used.
+    """
+    if kind not in catalogue.sink_types():
+        raise LookupError(kind)
+    try:
+        return cast(type[SinkSettings], catalogue.load_sink(kind).settings_model)
+    except ConfigError as error:
+        raise ImportError(str(error)) from error
+
+
+def _sink(value: Any, info: ValidationInfo) -> Any:
+    """A sink's table, read by the model of its type."""
+    if isinstance(value, SinkSettings) or not isinstance(value, Mapping):
+        return value
+    kind = value.get("type")
+    catalogue = (info.context or {}).get("catalogue") or installed_sinks()
+    if not isinstance(kind, str):
+        code = "string_type" if "type" in value else "missing"
+        raise _at_type(InitErrorDetails(type=code, loc=("type",), input=kind))
+    try:
+        model = sink_model(kind, catalogue)
+    except LookupError:
+        types = ", ".join(sorted(catalogue.sink_types()))
+        wrong = PydanticCustomError("sink_type", "{expected}", {"expected": types})
+        raise _at_type(InitErrorDetails(type=wrong, loc=("type",), input=kind)) from None
+    except ImportError as error:
+        broken = PydanticCustomError("sink_broken", "{reason}", {"reason": str(error)})
+        raise _at_type(InitErrorDetails(type=broken, loc=("type",), input=kind)) from None
+    return model.model_validate(value, context=info.context)
+
+
+def _at_type(details: InitErrorDetails) -> ValidationError:
+    return ValidationError.from_exception_data("sink", [details])
+
+
+AnySink = Annotated[SerializeAsAny[SinkSettings], BeforeValidator(_sink)]
+
+
+class Settings(Table):
+    """The whole configuration.
+
+    `load_settings` and `settings_from` also hold it against the rules of `checks.py`; who builds one by hand does not.
+    """
+
+    aws: Annotated[tuple[AwsSettings, ...], BeforeValidator(_one_or_many)] = Field(
+        (AwsSettings(),), description="The account and region to ask."
+    )
+    watch: Annotated[tuple[WatchSettings, ...], BeforeValidator(_one_or_many)] = Field(
+        (WatchSettings(),), description="Which runs to follow."
+    )
+    polling: PollingSettings = Field(PollingSettings(), description="How often to ask, and when to conclude.")
+    store: StoreSettings = Field(StoreSettings(), description="The record of what was seen and what is owed.")
+    http: HttpSettings = Field(HttpSettings(), description="Health and API of the daemon.")
+    privacy: PrivacySettings = Field(PrivacySettings(), description="What of a run leaves the account.")
+    log: LogSettings = Field(LogSettings(), description="What the daemon says of its work.")
+    daemon: DaemonSettings = Field(default_factory=DaemonSettings, description="The process itself.")
+    sinks: tuple[AnySink, ...] = Field((), description="Where events go.")
+
+
+MANY: Final = frozenset({"aws", "watch", "sinks"})
+"""The tables that may be written more than once, as [[…]]."""

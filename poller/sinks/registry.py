@@ -1,0 +1,71 @@
+"""Which sinks there are: the entry points of the group `poller.sinks`, ours and those of other packages.
+
+Nothing is imported until its type is named, so that a package that is broken hurts nobody who does not use it.
+"""
+
+from collections import defaultdict
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
+
+from poller.core.errors import ConfigError
+from poller.core.values import SinkSettings
+
+GROUP: Final = "poller.sinks"
+
+
+def sink_types() -> dict[str, EntryPoint]:
+    """Every type of sink that is installed, by name; of one that several packages claim, the first claim."""
+    return {name: claims[0] for name, claims in sorted(_claims().items())}
+
+
+def load_sink(name: str, /) -> type[Any]:
+    """The class of a type of sink.
+
+    Raises: ConfigError, if there is no such type (naming the nearest), if two packages claim it (naming both), if its
+    package does not load, or if what it names is no sink.
+    """
+    installed = _claims()
+    claims = installed.get(name, [])
+    if not claims:
+        near = get_close_matches(name, installed, 1)
+        meant = f'; did you mean "{near[0]}"?' if near else ""
+        raise ConfigError(f'there is no sink type "{name}"{meant} (installed: {", ".join(sorted(installed))})')
+    if len({claim.value for claim in claims}) > 1:
+        packages = " and ".join(f"{_package(claim)} ({claim.value})" for claim in claims)
+        raise ConfigError(f'two packages claim the sink type "{name}": {packages}; uninstall one of them')
+    claim = claims[0]
+    try:
+        found: Any = claim.load()
+    except Exception as error:  # whatever a package of somebody else's raises while it loads
+        raise ConfigError(
+            f'the sink type "{name}" of {_package(claim)} does not load: {claim.value}: {type(error).__name__}: {error}'
+        ) from error
+    if problem := _what_it_lacks(found):
+        raise ConfigError(f'the sink type "{name}" of {_package(claim)} is no sink: {claim.value} {problem}')
+    sink: type[Any] = found
+    return sink
+
+
+def _claims() -> dict[str, list[EntryPoint]]:
+    """Every type, with the entry points that claim it; read anew each time, since a program may add to `sys.path`."""
+    found: defaultdict[str, list[EntryPoint]] = defaultdict(list)
+    for claim in entry_points(group=GROUP):
+        found[claim.name].append(claim)
+    return found
+
+
+def _package(claim: EntryPoint) -> str:
+    return claim.dist.name if claim.dist is not None else "an unknown package"
+
+
+def _what_it_lacks(found: Any) -> str | None:
+    """Why something cannot be a sink; None if it can."""
+    if not isinstance(found, type):
+        return "is no class"
+    model = getattr(found, "settings_model", None)
+    if not (isinstance(model, type) and issubclass(model, SinkSettings)):
+        return "has no settings_model that derives from poller.SinkSettings"
+    if not callable(getattr(found, "send", None)):
+        return "has no coroutine `send`"
+    return None

@@ -1,0 +1,245 @@
+"""What the asking side writes and reads, one function per transaction: rounds, scopes, known runs, watches."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Insert, bindparam, case, delete, exists, func, insert, select, tuple_, update
+
+from poller.core.events import Draft, Event
+from poller.core.routing import Route, owed_to
+from poller.core.runs import Json, KnownRun
+from poller.ports import Round, ScopeState, WatchRow
+from poller.store import known_runs
+from poller.store.schema import deliveries, events, in_stage, incarnations, is_live, numbering, runs, scopes, watches
+from poller.store.schema import snapshots as snapshots_table
+from poller.store.statements import portions, put, upsert
+
+
+def commit_round(connection: Connection, round_: Round, routes: Sequence[Route]) -> list[Event]:
+    """Write a round whole: runs, snapshots, the scope, and each draft that is new with what is owed of it."""
+    if round_.scope is None and (round_.runs or round_.snapshots):
+        raise ValueError("a round with runs needs the scope that they belong to")
+    _put_runs(connection, round_)
+    put(
+        connection,
+        snapshots_table,
+        [
+            {"scope": round_.scope, "run_id": run_id, "fields": _json(fields)}
+            for run_id, fields in round_.snapshots.items()
+        ],
+    )
+    if round_.state is not None:
+        _put_scope(connection, round_.state)
+    return _record(connection, round_, routes) if round_.drafts else []
+
+
+def scope(connection: Connection, name: str) -> ScopeState | None:
+    """One scope's state."""
+    row = connection.execute(select(scopes).where(scopes.c.name == name)).one_or_none()
+    return None if row is None else _scope_state(row)
+
+
+def all_scopes(connection: Connection) -> list[ScopeState]:
+    """The state of every scope, by name."""
+    return [_scope_state(row) for row in connection.execute(select(scopes).order_by(scopes.c.name))]
+
+
+def live_runs(connection: Connection, scope_name: str) -> list[KnownRun]:
+    """The runs of a scope that have no verdict, by the index of live ones; no snapshot is read."""
+    rows = connection.execute(select(runs.c.known).where(is_live, runs.c.scope == scope_name))
+    return [known_runs.decode(text) for (text,) in rows]
+
+
+def known(connection: Connection, scope_name: str, run_ids: Iterable[str]) -> dict[str, KnownRun]:
+    """What is remembered of runs, by run id."""
+    found: dict[str, KnownRun] = {}
+    for portion in portions(run_ids):
+        query = select(runs.c.run_id, runs.c.known).where(runs.c.scope == scope_name, runs.c.run_id.in_(portion))
+        found |= {run_id: known_runs.decode(text) for run_id, text in connection.execute(query)}
+    return found
+
+
+def snapshots(connection: Connection, scope_name: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
+    """The stored GetRun fields of runs, by run id."""
+    found: dict[str, Mapping[str, Json]] = {}
+    for portion in portions(run_ids):
+        query = select(snapshots_table.c.run_id, snapshots_table.c.fields).where(
+            snapshots_table.c.scope == scope_name, snapshots_table.c.run_id.in_(portion)
+        )
+        found |= {run_id: json.loads(text) for run_id, text in connection.execute(query)}
+    return found
+
+
+def put_watch(connection: Connection, watch: WatchRow) -> None:
+    """Follow or mute a run, in place of what was said of it before."""
+    row = {"scope": watch.scope, "run_id": watch.run_id, "mode": watch.mode, "added_at": watch.added_at}
+    put(connection, watches, [row])
+
+
+def drop_watch(connection: Connection, scope_name: str, run_id: str) -> bool:
+    """Forget a watch or a mute."""
+    gone = connection.execute(delete(watches).where(watches.c.scope == scope_name, watches.c.run_id == run_id))
+    return gone.rowcount > 0
+
+
+def all_watches(connection: Connection) -> list[WatchRow]:
+    """Every watch and mute, oldest first."""
+    query = select(watches).order_by(watches.c.added_at, watches.c.scope, watches.c.run_id)
+    return [WatchRow(row.scope, row.run_id, row.mode, row.added_at) for row in connection.execute(query)]
+
+
+def _put_runs(connection: Connection, round_: Round) -> None:
+    rows = [
+        {
+            "scope": round_.scope,
+            "run_id": run.run_id,
+            "live": run.live,
+            "uuid": run.uuid,
+            "incarnation": run.incarnation,
+            "status": run.status,
+            "updated_at": round_.at,
+            "known": known_runs.encode(run),
+        }
+        for run in round_.runs
+    ]
+    put(connection, runs, rows)
+
+
+def _put_scope(connection: Connection, state: ScopeState) -> None:
+    row = {
+        "name": state.name,
+        "region": state.region,
+        "account_id": state.account_id,
+        "discovered_through": state.discovered_through,
+        "rates": _json(dict(state.rates)),
+    }
+    put(connection, scopes, [row])
+
+
+def _scope_state(row: Any) -> ScopeState:
+    return ScopeState(row.name, row.region, row.account_id, row.discovered_through, json.loads(row.rates))
+
+
+def _record(connection: Connection, round_: Round, routes: Sequence[Route]) -> list[Event]:
+    """Number, route and keep the drafts whose ids are new."""
+    last = connection.execute(select(numbering.c.last_position).with_for_update()).scalar_one()
+    drafts = _new_drafts(connection, round_.drafts)
+    if not drafts:
+        return []
+    numbers = _number(connection, round_, drafts)
+    recorded: list[Event] = []
+    event_rows: list[dict[str, Any]] = []
+    owed_rows: list[dict[str, Any]] = []
+    for position, (draft, number) in enumerate(zip(drafts, numbers, strict=True), start=last + 1):
+        body = draft.to_json(number)
+        recorded.append(Event(body, position=position, recorded_at=round_.at))
+        event_rows.append(
+            {
+                "position": position,
+                "id": draft.id,
+                "source": draft.source,
+                "type": draft.type,
+                "incarnation": draft.incarnation,
+                "sequence": number,
+                "scope": round_.scope,
+                "run_id": draft.run_id,
+                "recorded_at": round_.at,
+                "body": body,
+            }
+        )
+        owed_rows += [
+            {"to_sink": sink, "in_lane": draft.source, "of_position": position, "from_moment": round_.at}
+            for sink in owed_to(routes, draft.type)
+        ]
+    connection.execute(update(numbering).values(last_position=last + len(drafts)))
+    connection.execute(insert(events), event_rows)
+    if owed_rows:
+        connection.execute(_owe(), owed_rows)
+    return recorded
+
+
+def _new_drafts(connection: Connection, drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts whose ids the record does not have, the first of each id, in their order."""
+    first = {draft.id: draft for draft in reversed(drafts)}
+    taken: set[str] = set()
+    for portion in portions(first):
+        taken.update(connection.execute(select(events.c.id).where(events.c.id.in_(portion))).scalars())
+    return [draft for draft in drafts if draft.id not in taken and first[draft.id] is draft]
+
+
+def _number(connection: Connection, round_: Round, drafts: Sequence[Draft]) -> list[int | None]:
+    """The next number of each draft's incarnation, None for what is not about a run; the next ones are kept."""
+    next_numbers: dict[tuple[str, str], int] = {}
+    wanted = [(draft.source, draft.incarnation) for draft in drafts if draft.incarnation is not None]
+    key = tuple_(incarnations.c.source, incarnations.c.incarnation)
+    for portion in portions(wanted):
+        query = select(incarnations.c.source, incarnations.c.incarnation, incarnations.c.next_sequence)
+        for source, incarnation, number in connection.execute(query.where(key.in_(portion))):
+            next_numbers[source, incarnation] = number
+    known_now = {run.run_id: run for run in round_.runs}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    numbers: list[int | None] = []
+    for draft in drafts:
+        if draft.incarnation is None:
+            numbers.append(None)
+            continue
+        place = (draft.source, draft.incarnation)
+        number = next_numbers.get(place, 1)
+        next_numbers[place] = number + 1
+        numbers.append(number)
+        rows[place] = _tombstone(round_, draft, known_now.get(draft.run_id or ""), number + 1)
+    if rows:
+        connection.execute(_put_incarnation(), list(rows.values()))
+    return numbers
+
+
+def _tombstone(round_: Round, draft: Draft, run: KnownRun | None, next_sequence: int) -> dict[str, Any]:
+    """What stays of an incarnation; of one that was replaced in this round only its last event tells."""
+    newest = run is not None and run.incarnation == draft.incarnation
+    return {
+        "source": draft.source,
+        "incarnation": draft.incarnation,
+        "scope": round_.scope,
+        "run_id": draft.run_id,
+        "uuid": run.uuid if run is not None and newest else draft.data.get("run_uuid"),
+        "last_status": run.status if run is not None and newest else draft.data.get("status"),
+        "verdict": run.verdict if run is not None and newest else None,
+        "next_sequence": next_sequence,
+        "updated_at": round_.at,
+    }
+
+
+def _put_incarnation() -> Insert:
+    """Keep an incarnation's next number; what the new row does not know stays as it was."""
+    statement = upsert(incarnations)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["source", "incarnation"],
+        set_={
+            "uuid": func.coalesce(new.uuid, incarnations.c.uuid),
+            "last_status": func.coalesce(new.last_status, incarnations.c.last_status),
+            "verdict": func.coalesce(new.verdict, incarnations.c.verdict),
+            "next_sequence": new.next_sequence,
+            "updated_at": new.updated_at,
+        },
+    )
+
+
+def _owe() -> Insert:
+    """Owe an event to a sink: at the head of its lane if nobody else is there, else waiting behind."""
+    head = deliveries.alias("head")
+    taken = exists().where(
+        head.c.sink == bindparam("to_sink"), head.c.lane == bindparam("in_lane"), in_stage("ready", "claimed", of=head)
+    )
+    return insert(deliveries).values(
+        sink=bindparam("to_sink"),
+        lane=bindparam("in_lane"),
+        position=bindparam("of_position"),
+        due=bindparam("from_moment"),
+        stage=case((taken, "waiting"), else_="ready"),
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

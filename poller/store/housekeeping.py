@@ -1,0 +1,133 @@
+"""What makes the record forget: one run on request, and old things by retention. One function per transaction."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, delete, exists, select, update
+
+from poller.core.events import Event
+from poller.store.schema import deliveries, events, incarnations, is_live, is_owed, runs, sinks, snapshots
+from poller.store.telling import promote
+
+TOMBSTONES_STAY: Final = timedelta(days=365)
+
+IDENTITY: Final = frozenset(
+    {
+        "run_id",
+        "run_arn",
+        "run_uuid",
+        "previous_status",
+        "status",
+        "skipped_statuses",
+        "terminal",
+        "first_observation",
+        "occurred_at",
+        "occurred_at_source",
+        "observed_at",
+        "not_before",
+        "region",
+        "account_id",
+        "console_url",
+        "replaced_by",
+        "reappeared",
+        "redacted",
+    }
+)
+"""What a forgotten event still says in `data`: which run, which status, when. Everything else is null."""
+
+
+def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> bool:
+    """Erase what the record holds of a run but its identity; False if it holds nothing."""
+    of_run = (events.c.scope == scope) & (events.c.run_id == run_id)
+    bodies = connection.execute(select(events.c.position, events.c.body).where(of_run)).all()
+    known = connection.execute(select(runs.c.run_id).where(runs.c.scope == scope, runs.c.run_id == run_id)).first()
+    snapshot = delete(snapshots).where(snapshots.c.scope == scope, snapshots.c.run_id == run_id)
+    had_snapshot = connection.execute(snapshot).rowcount > 0
+    if not bodies and known is None and not had_snapshot:
+        return False
+    if bodies:
+        rewrite = update(events).where(events.c.position == bindparam("of_position")).values(body=bindparam("new_body"))
+        rows = [{"of_position": row.position, "new_body": redacted(row.body)} for row in bodies]
+        connection.execute(rewrite, rows)
+    owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
+    ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
+    connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))
+    promote(connection, [(delivery_id, at) for delivery_id in ids])
+    return True
+
+
+def redacted(body: bytes) -> bytes:
+    """The bytes of a forgotten event: the same event, with all of `data` null but the run's identity."""
+    event = Event(body)
+    return event.without([name for name in event.data if name not in IDENTITY]).body
+
+
+def prune(connection: Connection, before: datetime, now: datetime, keep: Mapping[str, Iterable[str]]) -> int:
+    """Drop what retention allows to drop; how many events went."""
+    _drop_gone_sinks(connection, before)
+    droppable = _droppable(before)
+    of_dropped = deliveries.c.position.in_(select(events.c.position).where(droppable))
+    connection.execute(delete(deliveries).where(of_dropped))
+    dropped = connection.execute(delete(events).where(droppable)).rowcount
+    _drop_snapshots(connection, before)
+    _drop_tombstones(connection, now - TOMBSTONES_STAY, {(scope, one) for scope, ids in keep.items() for one in ids})
+    return dropped
+
+
+def _droppable(before: datetime) -> Any:
+    """The term for events that are old, not of a live run, and owed to nobody."""
+    still_owed = exists().where(deliveries.c.position == events.c.position, is_owed)
+    of_live_run = exists().where(is_live, runs.c.scope == events.c.scope, runs.c.run_id == events.c.run_id)
+    return (events.c.recorded_at < before) & ~still_owed & ~of_live_run
+
+
+def _drop_gone_sinks(connection: Connection, before: datetime) -> None:
+    """Drop the sinks that have not been in force since `before`, with all that they were owed."""
+    gone = sinks.c.in_force.is_(False) & (sinks.c.gone_at < before)
+    for name in connection.execute(select(sinks.c.name).where(gone)).scalars().all():
+        connection.execute(delete(deliveries).where(deliveries.c.sink == name))
+        connection.execute(delete(sinks).where(sinks.c.name == name))
+
+
+def _drop_snapshots(connection: Connection, before: datetime) -> None:
+    """Drop the GetRun fields of runs that ended and did not change since `before`."""
+    ended = exists().where(
+        runs.c.scope == snapshots.c.scope,
+        runs.c.run_id == snapshots.c.run_id,
+        runs.c.live.is_(False),
+        runs.c.updated_at < before,
+    )
+    connection.execute(delete(snapshots).where(ended))
+
+
+def _drop_tombstones(connection: Connection, before: datetime, kept: set[tuple[str, str]]) -> None:
+    """Drop ended runs, and incarnations of no live run, that did not change since `before`, have no event left and are
+    not `kept`."""
+    has_events = exists().where(events.c.scope == runs.c.scope, events.c.run_id == runs.c.run_id)
+    ended = select(runs.c.scope, runs.c.run_id).where(runs.c.live.is_(False), runs.c.updated_at < before, ~has_events)
+    ids = [{"of_scope": scope, "of_run": one} for scope, one in connection.execute(ended) if (scope, one) not in kept]
+    if ids:
+        of_run = (runs.c.scope == bindparam("of_scope")) & (runs.c.run_id == bindparam("of_run"))
+        connection.execute(delete(runs).where(of_run), ids)
+        of_run = (snapshots.c.scope == bindparam("of_scope")) & (snapshots.c.run_id == bindparam("of_run"))
+        connection.execute(delete(snapshots).where(of_run), ids)
+    has_events = exists().where(
+        events.c.source == incarnations.c.source, events.c.incarnation == incarnations.c.incarnation
+    )
+    of_live_run = exists().where(
+        is_live, runs.c.scope == incarnations.c.scope, runs.c.run_id == incarnations.c.run_id
+    )
+    over = select(incarnations.c.source, incarnations.c.incarnation, incarnations.c.scope, incarnations.c.run_id).where(
+        incarnations.c.updated_at < before, ~has_events, ~of_live_run
+    )
+    sources = [
+        {"of_source": row.source, "of_incarnation": row.incarnation}
+        for row in connection.execute(over)
+        if (row.scope, row.run_id) not in kept
+    ]
+    if sources:
+        lives = (incarnations.c.source == bindparam("of_source")) & (
+            incarnations.c.incarnation == bindparam("of_incarnation")
+        )
+        connection.execute(delete(incarnations).where(lives), sources)

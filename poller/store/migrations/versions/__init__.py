@@ -1,0 +1,1 @@
+"""One script per version of the schema. Version 1 has none."""

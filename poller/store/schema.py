@@ -1,0 +1,222 @@
+"""The tables of the record, version 1, and the terms that its partial indexes and its queries share.
+
+A delivery's `stage` is where it stands: `waiting` behind another one of its lane, `ready` or `claimed` at its head, or
+settled as `acknowledged` or `dead`. One unique index keeps every lane to one head, so that no bug can send two events
+of a run at once. Moments are whole microseconds since 1970: exact, and in order.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    literal_column,
+)
+
+VERSION: Final = 1
+"""Of the schema below; a change of it is a new version, with a script in `migrations/versions`."""
+READABLE_FROM: Final = 1
+"""The oldest version of this program's schema that may work on a record of `VERSION`."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime as whole microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+# SQLite numbers rows by itself only where the key is an INTEGER.
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData()
+
+schema_version = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, nullable=False),
+    Column("readable_from_version", Integer, nullable=False),
+)
+
+scopes = Table(
+    "scopes",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("region", String, nullable=False),
+    Column("account_id", String),
+    Column("discovered_through", Moment),
+    Column("rates", Text, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("run_id", String, primary_key=True),
+    Column("live", Boolean, nullable=False),
+    Column("uuid", String),
+    Column("incarnation", String),
+    Column("status", String),
+    Column("updated_at", Moment, nullable=False),
+    Column("known", Text, nullable=False),
+)
+is_live = runs.c.live.is_(True)
+Index("runs_live", runs.c.scope, sqlite_where=is_live, postgresql_where=is_live)
+Index("runs_by_change", runs.c.updated_at)
+Index("runs_by_id", runs.c.run_id)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("run_id", String, primary_key=True),
+    Column("fields", Text, nullable=False),
+)
+
+incarnations = Table(
+    "incarnations",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("incarnation", String, primary_key=True),
+    Column("scope", String),
+    Column("run_id", String),
+    Column("uuid", String),
+    Column("last_status", String),
+    Column("verdict", String),
+    Column("next_sequence", Integer, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+Index("incarnations_by_change", incarnations.c.updated_at)
+
+# One row. A row that is locked until the commit, rather than a sequence: who saw n never later finds a smaller one.
+numbering = Table("numbering", metadata, Column("last_position", BigInteger, nullable=False))
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", RowNumber, primary_key=True, autoincrement=False),
+    Column("id", String, nullable=False, unique=True),
+    Column("source", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("incarnation", String),
+    Column("sequence", Integer),
+    Column("scope", String),
+    Column("run_id", String),
+    Column("recorded_at", Moment, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    UniqueConstraint("source", "incarnation", "sequence", name="events_in_sequence"),
+)
+Index("events_of_run", events.c.run_id, events.c.position)
+Index("events_of_scope", events.c.scope, events.c.position)
+Index("events_of_type", events.c.type, events.c.position)
+Index("events_by_age", events.c.recorded_at)
+
+sinks = Table(
+    "sinks",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("in_force", Boolean, nullable=False),
+    Column("first_seen_at", Moment, nullable=False),
+    Column("gone_at", Moment),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("sink", String, nullable=False),
+    Column("lane", String, nullable=False),
+    Column("position", BigInteger, ForeignKey("events.position"), nullable=False),
+    Column("stage", String, nullable=False),
+    Column("due", Moment, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("counted", Integer, nullable=False, default=0),
+    Column("last_attempt_at", Moment),
+    Column("settled_at", Moment),
+    Column("error", Text),
+    sqlite_autoincrement=True,  # a number names one delivery for ever, also in the hands of a daemon that slept
+)
+
+
+def in_stage(*stages: str, of: Any = deliveries) -> Any:
+    """The term that a delivery is in one of `stages`, spelt out: bound values would hide it from a partial index."""
+    spelt = [literal_column(f"'{stage}'") for stage in stages]
+    return of.c.stage == spelt[0] if len(spelt) == 1 else of.c.stage.in_(spelt)
+
+
+is_ready = in_stage("ready")
+is_head = in_stage("ready", "claimed")
+is_owed = deliveries.c.settled_at.is_(None)
+is_settled = deliveries.c.settled_at.is_not(None)
+
+Index("deliveries_of_event", deliveries.c.position)
+Index(
+    "one_head_per_lane",
+    deliveries.c.sink,
+    deliveries.c.lane,
+    unique=True,
+    sqlite_where=is_head,
+    postgresql_where=is_head,
+)
+Index(
+    "ready_by_due",
+    deliveries.c.sink,
+    deliveries.c.due,
+    deliveries.c.position,
+    sqlite_where=is_ready,
+    postgresql_where=is_ready,
+)
+Index(
+    "ready_by_attempt",
+    deliveries.c.sink,
+    deliveries.c.last_attempt_at,
+    deliveries.c.position,
+    sqlite_where=is_ready,
+    postgresql_where=is_ready,
+)
+Index(
+    "owed_by_lane",
+    deliveries.c.sink,
+    deliveries.c.lane,
+    deliveries.c.position,
+    sqlite_where=is_owed,
+    postgresql_where=is_owed,
+)
+Index(
+    "settled_by_sink",
+    deliveries.c.sink,
+    deliveries.c.stage,
+    deliveries.c.position,
+    sqlite_where=is_settled,
+    postgresql_where=is_settled,
+)
+
+watches = Table(
+    "watches",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("run_id", String, primary_key=True),
+    Column("mode", String, nullable=False),
+    Column("added_at", Moment, nullable=False),
+)

@@ -1,0 +1,42 @@
+"""Parts of a process that must run for ever: a crash is told, counted and mended, and never stops the others."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from poller.core.errors import StoreRefused
+from poller.core.retries import full_jitter
+from poller.ports import Clock
+from poller.telemetry import Tally
+
+log = structlog.get_logger("poller")
+
+FIRST_WAIT: Final = timedelta(seconds=1)
+LONGEST_WAIT: Final = timedelta(minutes=1)
+FORGIVEN_AFTER: Final = 600.0
+"""Seconds without a crash after which the earlier ones count no more."""
+
+
+async def keep_running(
+    part: str, body: Callable[[], Awaitable[None]], *, clock: Clock, chance: Callable[[], float], tally: Tally
+) -> None:
+    """Run `body` until it returns; after a crash again, with backoff. Cancellation passes, and so does StoreRefused:
+    a record that a person must mend stops the process.
+
+    Args: `chance` gives numbers in [0, 1).
+    """
+    failures = 0
+    while True:
+        started = clock.monotonic()
+        try:
+            return await body()
+        except StoreRefused:
+            raise
+        except Exception:
+            failures = 1 if clock.monotonic() - started > FORGIVEN_AFTER else failures + 1
+            tally.add("crashes", part=part)
+            log.exception("part.crashed", part=part, failures=failures)
+            wait = FIRST_WAIT / 2 + full_jitter(failures, FIRST_WAIT, LONGEST_WAIT, chance())
+            await clock.sleep(wait.total_seconds())

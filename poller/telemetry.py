@@ -1,0 +1,359 @@
+"""What the poller says of its own work: log lines without secrets, and counters.
+
+Whoever has something to say takes `structlog.get_logger("poller.<part>")` and logs a constant dotted name with facts as
+keys (the names are in docs/logging.md). `configure_logging` is for our commands, whose process is ours: everything that
+is logged, by us or by anyone else, warned of or left uncaught, leaves through one handler. `library_logging` is for the
+library, whose process is not: it only sees to it that nothing is printed unasked.
+
+The last thing done to a line is `redact`: it works on the text as it is written, so that nothing gets past it, whatever
+it came in: an exception's message, a chained cause, bytes, a URL, a header.
+"""
+
+import base64
+import html
+import json
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Literal, TextIO
+from urllib.parse import quote, quote_plus
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "console", "json"]
+
+MASK: Final = "[hidden]"
+SHORTEST_SECRET: Final = 4
+"""What is shorter is not looked for: it would blank out ordinary words, and keeps nothing safe."""
+
+NOISY: Final = (
+    "aiobotocore", "aiohttp.access", "alembic", "asyncio", "boto3", "botocore", "markdown_it", "s3transfer",
+    "sqlalchemy", "urllib3",
+)  # fmt: skip
+"""Loggers that are heard from WARNING on, whatever our level: botocore's DEBUG prints signed requests whole."""
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+class _Secrets:
+    """The values that no line may show, with all the spellings in which they could come."""
+
+    def __init__(self) -> None:
+        self.spellings: set[str] = set()
+        self.pattern: re.Pattern[str] | None = None
+        self.lock = threading.Lock()
+
+    def add(self, secret: str) -> None:
+        with self.lock:
+            known = len(self.spellings)
+            self.spellings |= _spellings(secret)
+            if len(self.spellings) > known:
+                longest_first = sorted(self.spellings, key=lambda spelling: (-len(spelling), spelling))
+                self.pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+
+_secrets: Final = _Secrets()
+
+
+_PREFIX: Final = re.compile(r"whs(?:ec|k)_|(?:bearer|basic|token|digest)\s+", re.IGNORECASE)
+
+
+def hide(secret: str) -> None:
+    """From now on never show this value, in whatever spelling; one of fewer than 4 characters is not looked for.
+
+    Of a value of several lines (a key file) each line is hidden by itself too, of `whsec_…` and `Bearer …` the rest.
+    """
+    parts = {secret, secret.strip(), *(line.strip() for line in secret.splitlines() if len(line.strip()) >= 8)}
+    parts |= {_PREFIX.sub("", part, count=1) for part in parts}
+    for part in parts:
+        if len(part) >= SHORTEST_SECRET:
+            _secrets.add(part)
+
+
+def redact(text: str) -> str:
+    """The text without any hidden value, and without what looks like a credential."""
+    if _secrets.pattern is not None:
+        text = _secrets.pattern.sub(MASK, text)
+    for pattern, replacement in _CREDENTIALS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _spellings(secret: str) -> set[str]:
+    raw = secret.encode(errors="surrogateescape")
+    plain = {
+        secret,
+        quote(raw, safe=""),
+        quote(raw, safe="/"),
+        quote_plus(raw),
+        html.escape(secret),
+        repr(raw)[2:-1],
+        *_in_base64(raw),
+    }
+    plain |= {
+        re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), spelling) for spelling in plain if "%" in spelling
+    }
+    found = set(plain)
+    for _ in range(2):  # a repr inside a JSON text inside a message: escaped, and escaped again
+        found |= {escaped for spelling in found for escaped in _escaped(spelling)}
+    return {spelling for spelling in found if len(spelling) >= SHORTEST_SECRET}
+
+
+def _escaped(text: str) -> set[str]:
+    in_json = json.dumps(text)[1:-1]
+    in_repr = repr(text)[1:-1].replace("\\'", "'")
+    return {
+        in_json,
+        in_json.replace("/", "\\/"),
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        in_repr,
+        in_repr.replace("'", "\\'"),
+    }
+
+
+def _in_base64(raw: bytes) -> set[str]:
+    """What base64 makes of the value wherever in a text it stands: `user:secret`, or the secret alone."""
+    found = set()
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
+        first, last = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
+        core = encoded[first:last]
+        if len(core) >= 8:  # a shorter one could be part of any word
+            found |= {core, core.replace("+", "-").replace("/", "_")}
+    return found
+
+
+_IS: Final = r"""(?:\\*["']?\s*[=:,]\s*(?:b?\\*["'])?|>)"""
+"""What stands between a name and its value: in a header, JSON, a repr, a query, an ini file, XML."""
+_NAMES: Final = (
+    "aws_secret_access_key|aws_session_token|aws_security_token|secret_?access_?key|session_?token"
+    "|x-amz-signature|x-amz-credential|x-amz-security-token|password|passwd|client_secret|api_?key"
+)
+_CREDENTIALS: Final = (
+    (re.compile(r"\bwhs(?:ec|k)_[A-Za-z0-9+/=_-]+"), MASK),
+    (
+        re.compile(
+            rf"(?i)(?<![a-z])((?:proxy-)?authorization{_IS})"
+            r"(?:AWS4-[A-Z0-9-]+[^\"'\r\n\\]*|(?:(?:basic|bearer|digest|token|negotiate)\s+)?[^\s\"'\\,;<>]+)"
+        ),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{16,}"), rf"\1{MASK}"),
+    (re.compile(rf"(?i)({_NAMES})({_IS})(?!\[hidden\])[^\s\"'\\&,;<>)}}\]]+"), rf"\1\2{MASK}"),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), MASK),
+    (re.compile(r"(://[^/\s:@\"']*:)[^/\s@\"']+(?=@)"), rf"\1{MASK}"),
+    (re.compile(r"(hooks\.slack\.com/(?:services|workflows|triggers)/)[^\s\"'\\<>]+"), rf"\1{MASK}"),
+)
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+
+def configure_logging(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
+    """Send everything that this process says through one handler on `stream` (stderr by default), without secrets.
+
+    Args:
+        level: debug, info, warning, error: the least that is written of ours; others are heard from WARNING on.
+        format: console for people, json for programs (one object a line); auto: console if `stream` is a terminal.
+    Raises: ValueError if one of them is none of these.
+    """
+    stream = stream if stream is not None else sys.stderr
+    if format not in ("auto", "console", "json"):
+        raise ValueError(f"no such log format: {format}; expected auto, console or json")
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"no such log level: {level}; expected debug, info, warning or error")
+    for_people = format == "console" or (format == "auto" and stream.isatty())
+    ours: list[Processor] = [structlog.contextvars.merge_contextvars, *_FACTS]
+    structlog.configure(
+        processors=[*ours, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,  # tests capture logs, and the level may change
+    )
+    handler = _Handler(stream)
+    handler.setFormatter(
+        _RedactingFormatter(
+            foreign_pre_chain=[*_FACTS, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(_console(stream) if for_people else _JSON),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]  # the process is ours: no second way out that would not redact
+    root.setLevel(number)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
+
+
+def library_logging() -> None:
+    """Without a configuration of its own structlog prints to stdout: let our events go to stdlib logging instead.
+
+    For programs that import us: a program that has configured structlog keeps its configuration.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            _redact_values,
+            structlog.stdlib.render_to_log_kwargs,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    logging.getLogger("poller").addHandler(logging.NullHandler())
+
+
+def _redact_values(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """When, how bad, what; then the facts in the order in which they were said."""
+    first = {key: event[key] for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}
+
+
+def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A run's name must not move the cursor of a terminal, nor begin a line that looks like ours."""
+    return {
+        key: value.translate(_UNPRINTABLE) if isinstance(value, str) and key not in ("exception", "stack") else value
+        for key, value in event.items()
+    }
+
+
+def _console(stream: TextIO) -> list[Processor]:
+    colors = stream.isatty() and not os.environ.get("NO_COLOR")
+    return [
+        structlog.processors.format_exc_info,  # plain: never the rich one, which shows local variables
+        _printable,
+        structlog.dev.ConsoleRenderer(
+            colors=colors, sort_keys=False, pad_event_to=22, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+
+
+_UNPRINTABLE: Final = {number: chr(0x2400 + number) for number in range(32)} | {
+    number: "\ufffd" for number in (*range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+"""Control signs become pictures of themselves; what would turn the direction of a text becomes a question mark."""
+_FACTS: Final[tuple[Processor, ...]] = (
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+    _in_order,
+)
+_JSON: Final[tuple[Processor, ...]] = (
+    structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+    structlog.processors.JSONRenderer(default=str),
+)
+
+
+class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes a line whatever its characters and the stream's encoding; says little when it cannot."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record) + "\n"
+            try:
+                self.stream.write(line)
+            except UnicodeEncodeError:
+                self.stream.write(line.encode("ascii", "backslashreplace").decode("ascii"))
+            self.flush()
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001  # an argument's __repr__, a closed pipe: logging must not end the work
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name is logging's
+        """Like the standard one without the arguments, which may hold a secret."""
+        failure = sys.exc_info()[0]
+        if self.stream.closed or (failure is not None and issubclass(failure, OSError)):
+            return  # nobody reads the stream any more
+        try:
+            name = failure.__name__ if failure else "an error"
+            self.stream.write(f"a line of {record.name} could not be written ({name})\n")
+        except Exception:  # noqa: BLE001, S110  # the same: there is nowhere left to say it
+            pass
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    structlog.get_logger("poller").critical("process.crashed", exc_info=(kind, error, trace))
+
+
+def _uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+        _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _unraisable(args: "sys.UnraisableHookArgs") -> None:
+    if args.exc_value is not None:
+        facts = (args.exc_type, args.exc_value, args.exc_traceback)
+        structlog.get_logger("poller").error("process.unraisable", where=args.err_msg, exc_info=facts)
+
+
+# --- counters ---------------------------------------------------------------------------------------------------------
+
+
+class Tally:
+    """Counters with names and labels, in memory: how often what happened since the start.
+
+    A name has at most `most` sets of labels; what comes after them is counted together, all its labels "other", so
+    that no stream of odd values fills the memory.
+    """
+
+    def __init__(self, most: int = 200) -> None:
+        self.most = most
+        self._counts: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, name: str, amount: float = 1, /, **labels: object) -> None:
+        """Count `amount` more of `name`; labels are taken as text, None as empty."""
+        key = tuple(sorted((label, "" if value is None else str(value)) for label, value in labels.items()))
+        with self._lock:
+            counts = self._counts.setdefault(name, {})
+            if key not in counts and len(counts) >= self.most:
+                key = tuple((label, "other") for label, _ in key)
+            counts[key] = counts.get(key, 0) + amount
+
+    def count(self, name: str, /, **labels: object) -> float:
+        """The sum over all label sets of `name` that have these labels."""
+        wanted = {(label, str(value)) for label, value in labels.items()}
+        with self._lock:
+            return sum(amount for key, amount in self._counts.get(name, {}).items() if wanted <= set(key))
+
+    def snapshot(self) -> Mapping[str, float]:
+        """All counts as they are now: `looks.failed{error="Throttled",scope="lab"}` -> 3."""
+        with self._lock:
+            return {
+                name + _in_braces(key): amount
+                for name, counts in sorted(self._counts.items())
+                for key, amount in sorted(counts.items())
+            }
+
+
+def _in_braces(labels: tuple[tuple[str, str], ...]) -> str:
+    return "{" + ",".join(f"{label}={json.dumps(value)}" for label, value in labels) + "}" if labels else ""

@@ -1,0 +1,1 @@
+"""The rules of the product, tested as they are: values in, values out."""
