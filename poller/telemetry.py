@@ -10,7 +10,6 @@ it came in: an exception's message, a chained cause, bytes, a URL, a header.
 """
 
 import base64
-import html
 import json
 import logging
 import os
@@ -18,9 +17,9 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
+from functools import cache
 from types import TracebackType
 from typing import Final, Literal, TextIO
-from urllib.parse import quote, quote_plus
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -43,20 +42,27 @@ NOISY: Final = (
 
 
 class _Secrets:
-    """The values that no line may show, with all the spellings in which they could come."""
+    """The values that no line may show, as one pattern of all the spellings in which they could come."""
 
     def __init__(self) -> None:
-        self.spellings: set[str] = set()
-        self.pattern: re.Pattern[str] | None = None
+        self.values: set[str] = set()
         self.lock = threading.Lock()
+        self._pattern: re.Pattern[str] | None = None
 
     def add(self, secret: str) -> None:
         with self.lock:
-            known = len(self.spellings)
-            self.spellings |= _spellings(secret)
-            if len(self.spellings) > known:
-                longest_first = sorted(self.spellings, key=lambda spelling: (-len(spelling), spelling))
-                self.pattern = re.compile("|".join(map(re.escape, longest_first)))
+            if secret not in self.values:
+                self.values.add(secret)
+                self._pattern = None
+
+    @property
+    def pattern(self) -> re.Pattern[str] | None:
+        """None while there is nothing to hide."""
+        with self.lock:
+            if self._pattern is None and self.values:
+                longest_first = sorted(self.values, key=lambda value: (-len(value), value))
+                self._pattern = re.compile("|".join(way for value in longest_first for way in _spellings(value)))
+            return self._pattern
 
 
 _secrets: Final = _Secrets()
@@ -79,43 +85,53 @@ def hide(secret: str) -> None:
 
 def redact(text: str) -> str:
     """The text without any hidden value, and without what looks like a credential."""
-    if _secrets.pattern is not None:
-        text = _secrets.pattern.sub(MASK, text)
-    for pattern, replacement in _CREDENTIALS:
-        text = pattern.sub(replacement, text)
+    if (pattern := _secrets.pattern) is not None:
+        text = pattern.sub(MASK, text)
+    for look, replacement in _CREDENTIALS:
+        text = look.sub(replacement, text)
     return text
 
 
-def _spellings(secret: str) -> set[str]:
-    raw = secret.encode(errors="surrogateescape")
-    plain = {
-        secret,
-        quote(raw, safe=""),
-        quote(raw, safe="/"),
-        quote_plus(raw),
-        html.escape(secret),
-        repr(raw)[2:-1],
-        *_in_base64(raw),
-    }
-    plain |= {
-        re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), spelling) for spelling in plain if "%" in spelling
-    }
-    found = set(plain)
-    for _ in range(2):  # a repr inside a JSON text inside a message: escaped, and escaped again
-        found |= {escaped for spelling in found for escaped in _escaped(spelling)}
-    return {spelling for spelling in found if len(spelling) >= SHORTEST_SECRET}
+def _spellings(secret: str) -> list[str]:
+    """Patterns of the value as it is or escaped, however often: a repr inside JSON inside a message; and in base64."""
+    return ["".join(map(_spellings_of_sign, secret)), *map(re.escape, sorted(_in_base64(_encoded(secret))))]
 
 
-def _escaped(text: str) -> set[str]:
-    in_json = json.dumps(text)[1:-1]
-    in_repr = repr(text)[1:-1].replace("\\'", "'")
-    return {
-        in_json,
-        in_json.replace("/", "\\/"),
-        json.dumps(text, ensure_ascii=False)[1:-1],
-        in_repr,
-        in_repr.replace("'", "\\'"),
-    }
+@cache
+def _spellings_of_sign(sign: str) -> str:
+    """What becomes of one sign in JSON, a repr, bytes, a URL, HTML; every `\\` may be doubled, every `%` a `%25`."""
+    if sign.isascii() and sign.isalnum():
+        return sign
+    units = sign.encode("utf-16-be", "surrogatepass").hex()
+    octets = _encoded(sign)
+    ways = [
+        r"\\+" if sign == "\\" else rf"\\*(?:{'|'.join((re.escape(sign), *_OTHER_SPELLINGS.get(sign, ())))})",
+        "".join(rf"\\+u{units[at : at + 4]}" for at in range(0, len(units), 4)),
+        "".join(rf"\\+x{octet:02x}" for octet in octets),
+        "".join(f"%(?:25)*{octet:02x}" for octet in octets),
+        rf"\\+U{ord(sign):08x}",
+        *([rf"\\+x{ord(sign):02x}"] if ord(sign) < 256 else []),
+        *([rf"\\+{_LETTERS[sign]}"] if sign in _LETTERS else []),
+    ]
+    return f"(?i:{'|'.join(ways)})"
+
+
+_OTHER_SPELLINGS: Final = {
+    " ": (r"\+",),
+    "&": ("&(?:amp;)+",),
+    "<": ("&(?:amp;)*lt;",),
+    ">": ("&(?:amp;)*gt;",),
+    '"': ("&(?:amp;)*(?:quot|#34);",),
+    "'": ("&(?:amp;)*(?:apos|#39|#x27);",),
+}
+_LETTERS: Final = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
 
 
 def _in_base64(raw: bytes) -> set[str]:

@@ -1,8 +1,6 @@
 """The daemon: Parts run in task groups, an order of stopping that reads like the promise, and a reload."""
 
-import os
 import signal
-import socket
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -31,8 +29,8 @@ RELOADABLE: Final = ("watch", "sinks")
 
 
 def holder_name() -> str:
-    """How a second daemon is told who holds the record."""
-    return f"{socket.gethostname()} pid {os.getpid()}"
+    """What holds a record; its lock adds host and pid."""
+    return f"omics-poller {__version__}"
 
 
 async def run_daemon(loaded: Loaded, *, announce: Callable[[Parts, str | None], None] | None = None) -> None:
@@ -178,9 +176,9 @@ async def _beat(parts: Parts) -> None:
             observed_at=now,
             last_success_at=max(
                 (
-                    scope.rounds.sight.last_success_at
+                    scope.rounds.access.sight.last_success_at
                     for scope in parts.scopes
-                    if scope.rounds is not None and scope.rounds.sight.last_success_at is not None
+                    if scope.rounds is not None and scope.rounds.access.sight.last_success_at is not None
                 ),
                 default=None,
             ),

@@ -63,14 +63,14 @@ def readiness(parts: Parts) -> dict[str, Json]:
     scopes = []
     for scope in parts.scopes:
         rounds = scope.rounds
-        last = rounds.sight.last_success_at if rounds is not None else None
+        last = rounds.access.sight.last_success_at if rounds is not None else None
         scopes.append(
             {
                 "name": scope.name,
                 "region": scope.place.region,
-                "account_id": rounds.place.account_id if rounds is not None else None,
-                "blind": rounds is not None and rounds.sight.blind,
-                "cause": rounds.sight.cause if rounds is not None and rounds.sight.blind else None,
+                "account_id": rounds.access.place.account_id if rounds is not None else None,
+                "blind": rounds is not None and rounds.access.sight.blind,
+                "cause": rounds.access.sight.cause if rounds is not None and rounds.access.sight.blind else None,
                 "last_success_at": stamp(last) if last is not None else None,
                 "seconds_since_last_success": round((now - last).total_seconds(), 3) if last is not None else None,
                 "watched_runs": len(rounds.runs) if rounds is not None else 0,

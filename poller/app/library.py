@@ -25,6 +25,7 @@ from poller.clock import SystemClock
 from poller.core.errors import ConfigError, PollerError
 from poller.core.events import Event
 from poller.core.runs import KnownRun
+from poller.core.sight import Sight
 from poller.core.values import SinkSettings, parse_duration
 from poller.delivery.listeners import Callback, Listener, follow_events
 from poller.delivery.outlet import Outlet
@@ -205,6 +206,17 @@ class Poller:
         parts = self._running()
         async for event in follow_events(parts.store, parts.bell, self._start):
             yield event
+
+    @property
+    def regions(self) -> list[str]:
+        """The regions that are asked."""
+        return [scope.place.region for scope in self._running().scopes]
+
+    @property
+    def sight(self) -> Sight:
+        """How well the service is seen: when it last answered, and what is wrong if it does not."""
+        rounds = self._running().scopes[0].rounds
+        return rounds.access.sight if rounds is not None else Sight()
 
     # --- inside ----------------------------------------------------------------------------------------------------
 

@@ -413,7 +413,8 @@ def _given_up(known: KnownRun, at: datetime, evidence: tuple[str, ...]) -> tuple
     known, told = flush_evidence(known)
     if known.verdict is Verdict.ENDED or not known.shown_deleted:
         return known, told
-    shown = Snapshot(known.run_id, "DELETED", True, at, at, known.uuid, known.creation_time)
+    # not full: that answer is gone, and what else is known of the run is in the record
+    shown = Snapshot(known.run_id, "DELETED", False, at, at, known.uuid, known.creation_time)
     known, transitions, _ = _take(known, shown, evidence=evidence)
     return known, (*told, *transitions)
 

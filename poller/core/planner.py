@@ -239,7 +239,7 @@ class Planner:
         )
 
     def next_due(self, now: float) -> float | None:
-        """When something not due yet will be; None if nothing is on the agenda."""
+        """When the next thing that is not due yet will be; None if there is none."""
         moments: list[float] = []
         while self._waiting and not self._valid(self._waiting[0][1], self._waiting[0][2]):
             heappop(self._waiting)
@@ -252,10 +252,10 @@ class Planner:
             if not self._sweep.reading:
                 due = [self._discovery_due] if self._discovery_due is not None else []
                 due += [now] if self._wanted_rank is not None else []
-                moments += [max(moment, self._sweep.started + self.low) for moment in due]
+                moments += [max(moment, self._sweep.started + self.low, self._sweep.not_before) for moment in due]
             if not self._ended.reading and self._ended.due is not None:
                 moments.append(self._ended.due)
-        return min(moments, default=None)
+        return min((moment for moment in moments if moment > now), default=None)
 
     # --- how a page went -------------------------------------------------------------------------------------------
 

@@ -49,17 +49,23 @@ class Discovery:
         if not young and (item.status in ENDS or item.status == "DELETED"):
             return None
         emit_first: EmitFirst = "always" if young else self.rule.emit_first
+        self.last_news = item.answered_at
         return KnownRun(item.run_id, emit_first=emit_first, by_rule=True, question=Question.FIRST)
 
-    def began(self, page: Page, *, ended: bool) -> None:
-        """The first page of a walk through the lists came: what is created later may be missing from it."""
+    def began(self, page: Page, *, ended: bool) -> bool:
+        """The first page of a walk through the lists came: what is created later may be missing from it.
+
+        True if it is the first one ever, by whose clock the mark is set.
+        """
         moment = page.served_at or page.answered_at
-        if self.discovered_through is None:
+        first = self.discovered_through is None
+        if first:
             self.discovered_through = moment
         if ended:
             self._ended_from = moment
         else:
             self._active_from = moment
+        return first
 
     def passed_mark(self, page: Page, *, in_order: bool) -> bool:
         """Whether a list of ended runs need not be read on: all that follows was created before the mark."""

@@ -5,6 +5,7 @@ the committer takes the answers that came together through one round. Nothing is
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -21,6 +22,7 @@ from poller.core.planner import GetRunLook, ListLook, Planner
 from poller.core.runs import KnownRun
 from poller.core.sight import Cause
 from poller.gate import RecordGate
+from poller.polling.access import Access
 from poller.polling.discovery import Discovery, Rule
 from poller.polling.looks import OPERATIONS, Answer, Looks
 from poller.polling.rounds import Rounds
@@ -75,7 +77,6 @@ class Scope:
         self.run_ids = frozenset(run_ids)
         self.include = include
         self.rounds: Rounds | None = None
-        self._planner: Planner | None = None
         self._looks: Looks | None = None
         self._changed = anyio.Event()
         self._stopping = False
@@ -106,14 +107,16 @@ class Scope:
         self._identified = False
         self._started_at = self.clock.now()
         state = await self.gate.insist(lambda: self.store.scope(self.name)) or ScopeState(self.name, self.place.region)
-        self._planner = planner = Planner(
+        planner = Planner(
             low=self.pace.min_interval.total_seconds(),
             high=self.pace.max_interval.total_seconds(),
             groups=self.rule.groups,
         )
         self._looks = looks = Looks(self.service, self.clock, self.tally, ceiling=self.pace.ceiling, rates=state.rates)
         self.rounds = rounds = Rounds(
-            place=Place(self.name, self.place.region, state.account_id or self.place.account_id, self.place.partition),
+            access=Access(
+                replace(self.place, account_id=state.account_id), self.pace, self.clock, self.chance, self.instance
+            ),
             pace=self.pace,
             store=self.store,
             gate=self.gate,
@@ -123,7 +126,6 @@ class Scope:
             planner=planner,
             discovery=Discovery(self.rule, state.discovered_through),
             tally=self.tally,
-            instance=self.instance,
             rates=lambda: looks.rates,
             include=self.include,
         )
@@ -167,8 +169,6 @@ class Scope:
         """Look at a run no more."""
         if self.rounds is not None:
             self.rounds.unfollow(run_id)
-            if self._planner is not None:
-                self._planner.drop(run_id)
             self.wake()
 
     # --- the tasks -------------------------------------------------------------------------------------------------
@@ -186,13 +186,13 @@ class Scope:
             await self.gate.open()
             changed = self._changed
             if not self._stopping:
-                if rounds.sight.suspended:
+                if rounds.access.sight.suspended:
                     await self._probe(tasks, send, planner, looks, rounds)
                 elif not self._identified:
                     await self._identify(rounds)
                 else:
                     self._start_looks(tasks, send, planner, looks)
-            if rounds.vanishing() and not rounds.sight.suspended:
+            if any(rounds.ladders.at_the_top()) and not rounds.access.sight.suspended:
                 await self._climb(rounds)
             under_way = any(looks.in_flight.values()) or send.statistics().current_buffer_used or self._committing
             if self._stopping and not under_way:
@@ -219,9 +219,9 @@ class Scope:
     ) -> None:
         """While nothing answers: one look at a time. Credentials are found anew first, so that renewed ones count."""
         now = self.clock.monotonic()
-        if any(looks.in_flight.values()) or rounds.sight.probe_at is None or now < rounds.sight.probe_at:
+        if any(looks.in_flight.values()) or rounds.access.sight.probe_at is None or now < rounds.access.sight.probe_at:
             return
-        if rounds.sight.blind:
+        if rounds.access.sight.blind:
             self._identified = False
             await self.service.renew()
         if not self._identified and not await self._identify(rounds):
@@ -266,14 +266,14 @@ class Scope:
         try:
             account = await self.service.account()
         except Blind as error:
-            await rounds.cannot_see(Cause.CREDENTIALS, str(error))
+            await rounds.lost(Cause.CREDENTIALS, str(error))
             return False
         except ServiceError as error:
             log.warning("account.unknown", detail=str(error), then="the first ARN seen tells it")
             account = None
-        pinned = rounds.place.account_id
+        pinned = rounds.access.place.account_id
         if account is not None and pinned is not None and account != pinned:
-            await rounds.cannot_see(Cause.WRONG_ACCOUNT, rounds.wrong_account(account))
+            await rounds.lost(Cause.WRONG_ACCOUNT, rounds.access.wrong_account(account))
             return False
         if account is not None and pinned is None:
             await rounds.pin(account)
@@ -284,7 +284,7 @@ class Scope:
     async def _climb(self, rounds: Rounds) -> None:
         """Declare gone what is gone, once it is sure that we still ask the account that we were asking."""
         if await self._identify(rounds):
-            await rounds.climb(lambda: True)
+            await rounds.climb()
 
     def _seconds_to_wait(self, planner: Planner, looks: Looks, rounds: Rounds) -> float | None:
         if self._stopping:
@@ -293,16 +293,16 @@ class Scope:
         wanted = (planner.wants_get_run(now), planner.wants_list(now))
         due = planner.next_due(now)
         waits = [] if due is None else [due - now]
-        if rounds.sight.suspended:
+        if rounds.access.sight.suspended:
             waits = [0.0] if any(wanted) else waits
-            probe_in = (rounds.sight.probe_at or now) - now
+            probe_in = (rounds.access.sight.probe_at or now) - now
             waits = [max(wait, probe_in) for wait in waits if not any(looks.in_flight.values())]
         else:
             waits += [
                 looks.wait_seconds(operation) for operation, due_now in zip(OPERATIONS, wanted, strict=True) if due_now
             ]
-            waits += self._seconds_until(rounds.ladder_deadline())
-        waits += self._seconds_until(rounds.blind_at())
+            waits += self._seconds_until(rounds.ladders.deadline())
+        waits += self._seconds_until(rounds.access.blind_at())
         finite = [wait for wait in waits if wait != float("inf")]
         return max(min(finite), 0.001) if finite else None
 

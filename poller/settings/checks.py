@@ -27,7 +27,10 @@ LATER_EVENTS: Final = ("overdue", "diagnosed", "sink_failing", "sink_recovered",
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: at which key, in one sentence without its place; and the other keys it is about."""
+    """One thing that is wrong: at which key, in one sentence without its place; and the other keys it is about.
+
+    Values in the sentence stand in quotes or brackets: they are left out where they did not come from the file itself.
+    """
 
     path: KeyPath
     sentence: str
@@ -116,7 +119,7 @@ def _runs(settings: Settings) -> Iterator[Problem]:
             if run.region and aws.region and run.region != aws.region:
                 yield Problem(
                     path,
-                    f"the run is in {run.region}, and [aws] region is {aws.region}; one daemon asks one region",
+                    f"is in another region than [aws] region ({aws.region}); one daemon asks one region",
                     (("aws", 0, "region"),),
                 )
             default_name = aws.name is None and run.scope is not None and "/" in run.scope
@@ -151,7 +154,7 @@ def _polling(settings: Settings) -> Iterator[Problem]:
         return f"{name} ({format_duration(getattr(polling, name))})"
 
     if low < LEAST_INTERVAL:
-        yield Problem(key, f"{format_duration(low)} is too short; the least is {format_duration(LEAST_INTERVAL)}")
+        yield Problem(key, f"({format_duration(low)}) is too short; the least is {format_duration(LEAST_INTERVAL)}")
         return
     if low > high:
         yield Problem(

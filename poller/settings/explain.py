@@ -90,7 +90,7 @@ def explain(kind: str, context: Context, message: str, description: str | None) 
     if kind == "missing":
         return f"is missing{_told(description)}"
     if kind == "string_pattern_mismatch" and description:
-        return f"is not of the form expected here{_told(description)}"
+        return f"does not fit here{_told(description)}"
     try:
         if kind in EXPECTED:
             return EXPECTED[kind](context)

@@ -14,7 +14,7 @@ KeyPath = tuple[Step, ...]
 """How to get to a value: `("sinks", 0, "url")`."""
 
 _GAP: Final = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
-_KEY: Final = re.compile(r"""[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*'""")
+_KEY: Final = re.compile(r"""[A-Za-z0-9_-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*'""")
 _DOT: Final = re.compile(r"[ \t]*\.[ \t]*")
 _EQUALS: Final = re.compile(r"[ \t]*=[ \t]*")
 _SCALAR: Final = re.compile(
@@ -30,7 +30,9 @@ _SCALAR: Final = re.compile(
 def key_lines(text: str) -> dict[KeyPath, int]:
     """The line, from 1, of every key, table header and list item of valid TOML."""
     skimmer = _Skimmer(text)
-    with contextlib.suppress(_LostError, RecursionError):  # what was found up to there is right
+    with contextlib.suppress(
+        _LostError, tomllib.TOMLDecodeError, RecursionError
+    ):  # what was found up to there is right
         skimmer.document()
     return skimmer.lines
 

@@ -107,7 +107,9 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         message = str(error)
         found = _PLACE.search(message)
         reason = _PLACE.sub("", message)
-        hint = "" if "twice" in reason or "overwrite" in reason else "; texts and durations stand in quotes"
+        hint = (
+            "; texts and durations stand in quotes" if reason.startswith(("Invalid value", "Expected newline")) else ""
+        )
         if found is None or found["line"] is None:
             last = len(text.splitlines()) or 1
             raise ConfigError(f"{path}:{last}: is not valid TOML: {reason} (at the end of the file)") from None

@@ -7,6 +7,7 @@ environment or from another file.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
@@ -50,7 +51,7 @@ class Reading:
             self.problems += substituted.problems
             self.from_elsewhere = substituted.values
             self.secrets += substituted.secrets
-        self.catalogue = catalogue or (installed_sinks() if self.data.get("sinks") else _NoSinks())
+        self.catalogue = _Remembered(catalogue or installed_sinks())
 
     def read(self) -> Settings:
         self.secrets += self.find_secrets(self.data, ())
@@ -62,7 +63,10 @@ class Reading:
             for problem in problems(settings):
                 about = [self.as_written(path) for path in (problem.path, *problem.others)]
                 if not any(_overlap(path, bad) for path in about for bad in wrong):
-                    self.problems.append(Problem(about[0], problem.sentence))
+                    given_here = not any(_overlap(path, other) for path in about for other in self.from_elsewhere)
+                    self.problems.append(
+                        Problem(about[0], problem.sentence if given_here else _blurred(problem.sentence))
+                    )
         if self.problems or settings is None:
             raise ConfigError("\n".join(self.report()))
         return settings
@@ -116,7 +120,10 @@ class Reading:
         if kind == "missing":
             return sentence
         shown = self.shown(path, error["input"])
-        return sentence + (f", and not{shown}" if shown and shown.strip() not in sentence else "")
+        if kind == "string_pattern_mismatch":
+            return f"{shown} {sentence}".strip()
+        said_already = isinstance(error["input"], str) and shown.strip() in sentence
+        return sentence + (f", and not{shown}" if shown and not said_already else "")
 
     def wrong_shape(self, path: KeyPath, kind: str) -> str | None:
         """What to write where a whole table is not one: `sinks = 5`, `[sinks]`, `[[polling]]`."""
@@ -249,10 +256,14 @@ class Reading:
         return [value] if isinstance(value, str) and self.is_secret(path) else []
 
     def is_secret(self, path: KeyPath) -> bool:
-        described = self.field_at(path)
-        if described is None:
-            return any(isinstance(step, str) and looks_secret(step) for step in path)
-        return _mentions_secret(described.annotation) or any(_mentions_secret(item) for item in described.metadata)
+        for end in range(len(path), 0, -1):
+            model, key, inside = self.model_at(path[: end - 1]), path[end - 1], path[end:]
+            if isinstance(key, str) and model is not None and key in model.model_fields:
+                described = model.model_fields[key]
+                if _model_in(described.annotation) is not None and any(isinstance(step, str) for step in inside):
+                    break  # a table that has no such key
+                return any(map(_mentions_secret, (described.annotation, *described.metadata)))
+        return any(isinstance(step, str) and looks_secret(step) for step in path)
 
     def shown(self, path: KeyPath, value: object) -> str:
         """The value as it is written, after a blank; empty if it must not, or need not, be shown."""
@@ -309,14 +320,24 @@ class Reading:
         return f" number {index + 1}" if len(self.data.get(table, ())) > 1 else ""
 
 
-class _NoSinks:
-    """The catalogue for a configuration that names no sink: nothing needs to be looked up."""
+class _Remembered:
+    """A catalogue that is asked once: looking through what is installed takes milliseconds, and there are many keys."""
+
+    def __init__(self, catalogue: SinkCatalogue) -> None:
+        self.catalogue = catalogue
+        self.loaded: dict[str, Any] = {}
+
+    @cached_property
+    def types(self) -> tuple[str, ...]:
+        return tuple(self.catalogue.sink_types())
 
     def sink_types(self) -> tuple[str, ...]:
-        return ()
+        return self.types
 
     def load_sink(self, name: str, /) -> Any:
-        raise LookupError(name)
+        if name not in self.loaded:
+            self.loaded[name] = self.catalogue.load_sink(name)
+        return self.loaded[name]
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -354,6 +375,11 @@ def _item(value: Any, step: Step) -> Any:
     if isinstance(value, list | tuple) and isinstance(step, int) and 0 <= step < len(value):
         return value[step]
     return getattr(value, step, None) if isinstance(step, str) and isinstance(value, BaseModel) else None
+
+
+def _blurred(sentence: str) -> str:
+    """The sentence of a check without the values in it, which stand in quotes or brackets."""
+    return re.sub(r'"[^"]*"', '"…"', re.sub(r"\([^)]*\)", "(…)", sentence))
 
 
 def _overlap(one: KeyPath, other: KeyPath) -> bool:

@@ -93,7 +93,7 @@ def _imported(target: str) -> Callback:
 
 
 def _as_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text.replace("<locals>.", "")).strip("-_.")[:64] or "callback"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text.replace("<locals>.", "")).strip("-_.")[:60] or "callback"
 
 
 def _identifier(text: str) -> str:

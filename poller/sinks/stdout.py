@@ -10,7 +10,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from io import UnsupportedOperation
-from typing import Final
+from typing import ClassVar, Final
 
 import anyio
 
@@ -32,11 +32,11 @@ class StdoutSink:
     settings_model = StdoutSettings
     batch_size = 100
     _one_at_a_time = anyio.Lock()
-    """Of the class, as standard output is of the process."""
+    _torn: ClassVar = bytearray()
+    """The rest of a line that was begun. Of the class, like the lock, as standard output is of the process."""
 
     def __init__(self, settings: StdoutSettings, tools: Toolbox) -> None:
         self.settings = settings
-        self._torn = b""
 
     async def send(self, events: Sequence[Event]) -> None:
         """Write the events, and return once the operating system has them all. Raises: OSError."""
@@ -49,12 +49,17 @@ class StdoutSink:
                 return
             sys.stdout.flush()
             can_wait = not _is_file(fd)
-            for line in (self._torn, *(event.body + b"\n" for event in events)):
-                self._torn = line
-                while self._torn:
+            for line in (bytes(self._torn), *(event.body + b"\n" for event in events)):
+                rest = line
+                while rest:
                     if can_wait:
                         await anyio.wait_writable(fd)
-                    self._torn = self._torn[os.write(fd, self._torn[:PIECE]) :]
+                    try:
+                        rest = rest[os.write(fd, rest[:PIECE]) :]
+                    except BrokenPipeError:
+                        self._torn.clear()  # whoever reads next has not read the beginning
+                        raise
+                    self._torn[:] = rest
 
 
 def _is_file(fd: int) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Insert, bindparam, case, delete, exists, func, insert, select, tuple_, update
@@ -210,6 +211,7 @@ def _tombstone(round_: Round, draft: Draft, run: KnownRun | None, next_sequence:
     }
 
 
+@cache
 def _put_incarnation() -> Insert:
     """Keep an incarnation's next number; what the new row does not know stays as it was."""
     statement = upsert(incarnations)
@@ -226,6 +228,7 @@ def _put_incarnation() -> Insert:
     )
 
 
+@cache
 def _owe() -> Insert:
     """Owe an event to a sink: at the head of its lane if nobody else is there, else waiting behind."""
     head = deliveries.alias("head")

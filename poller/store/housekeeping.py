@@ -115,9 +115,7 @@ def _drop_tombstones(connection: Connection, before: datetime, kept: set[tuple[s
     has_events = exists().where(
         events.c.source == incarnations.c.source, events.c.incarnation == incarnations.c.incarnation
     )
-    of_live_run = exists().where(
-        is_live, runs.c.scope == incarnations.c.scope, runs.c.run_id == incarnations.c.run_id
-    )
+    of_live_run = exists().where(is_live, runs.c.scope == incarnations.c.scope, runs.c.run_id == incarnations.c.run_id)
     over = select(incarnations.c.source, incarnations.c.incarnation, incarnations.c.scope, incarnations.c.run_id).where(
         incarnations.c.updated_at < before, ~has_events, ~of_live_run
     )

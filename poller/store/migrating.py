@@ -62,8 +62,8 @@ def must_migrate(at: Found, location: str) -> bool:
     """
     if at.readable_from > schema.VERSION:
         raise StoreRefused(
-            f"{location} has schema version {at.version}, readable from version {at.readable_from} on; this program knows"
-            f" version {schema.VERSION}: install a newer healthomics-poller, or give another record"
+            f"{location} has schema version {at.version}, readable from version {at.readable_from} on; this program"
+            f" knows version {schema.VERSION}: install a newer healthomics-poller, or give another record"
         )
     return at.version < schema.VERSION
 
@@ -74,10 +74,10 @@ def migrate(connection: Connection, at: Found) -> None:
     Foreign keys must be off on the connection: SQLite changes a table by making it anew.
     """
     # Imported here: most processes never need it, and it takes a tenth of a second.
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.operations import Operations  # noqa: PLC0415
-    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.config import Config
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))

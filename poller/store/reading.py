@@ -51,7 +51,8 @@ def events(
 
 def last_position(connection: Connection) -> int:
     """The position given last, whether or not its event is still there."""
-    return connection.execute(select(numbering.c.last_position)).scalar_one()
+    position: int = connection.execute(select(numbering.c.last_position)).scalar_one()
+    return position
 
 
 def run_rows(
@@ -80,9 +81,7 @@ def delivery_rows(
     return [_delivery_row(row) for row in connection.execute(query)]
 
 
-def listed_deliveries(
-    *, sink: str | None, state: DeliveryState | None, run_id: str | None, limit: int
-) -> Select[Any]:
+def listed_deliveries(*, sink: str | None, state: DeliveryState | None, run_id: str | None, limit: int) -> Select[Any]:
     """The query behind `delivery_rows`; it reads no event's body."""
     event = events_table
     joined = deliveries.join(event, event.c.position == deliveries.c.position)
@@ -107,9 +106,7 @@ def sink_rows(connection: Connection) -> list[SinkRow]:
     settled = {
         stage: _counts(
             connection,
-            select(deliveries.c.sink, func.count())
-            .where(is_settled, in_stage(stage))
-            .group_by(deliveries.c.sink),
+            select(deliveries.c.sink, func.count()).where(is_settled, in_stage(stage)).group_by(deliveries.c.sink),
         )
         for stage in ("dead", "acknowledged")
     }

@@ -161,7 +161,7 @@ deliveries = Table(
 
 def in_stage(*stages: str, of: Any = deliveries) -> Any:
     """The term that a delivery is in one of `stages`, spelt out: bound values would hide it from a partial index."""
-    spelt = [literal_column(f"'{stage}'") for stage in stages]
+    spelt: list[Any] = [literal_column(f"'{stage}'") for stage in stages]
     return of.c.stage == spelt[0] if len(spelt) == 1 else of.c.stage.in_(spelt)
 
 
@@ -204,9 +204,9 @@ Index(
     postgresql_where=is_owed,
 )
 Index(
-    "settled_by_sink",
-    deliveries.c.sink,
+    "settled_by_stage",
     deliveries.c.stage,
+    deliveries.c.sink,
     deliveries.c.position,
     sqlite_where=is_settled,
     postgresql_where=is_settled,

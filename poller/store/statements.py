@@ -1,6 +1,7 @@
 """What the queries have in common: upserts, and long lists of values in portions."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -28,9 +29,13 @@ def upsert(table: Table) -> Insert:
 
 def put(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     """Insert rows, or replace all columns of those whose primary key is there."""
-    if not rows:
-        return
+    if rows:
+        connection.execute(_put(table), rows)
+
+
+@cache  # a statement that stays the same object is much cheaper to run
+def _put(table: Table) -> Insert:
     statement = upsert(table)
     keys = [column.name for column in table.primary_key]
     replaced = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=replaced), rows)
+    return statement.on_conflict_do_update(index_elements=keys, set_=replaced)

@@ -6,6 +6,7 @@ The statements that find a delivery are functions of their own, so that a test c
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Update, bindparam, exists, select, update
@@ -60,7 +61,9 @@ def use_routes(connection: Connection, routes: Sequence[Route], at: datetime) ->
     gone = sinks.c.in_force.is_(True) & sinks.c.name.not_in(names)
     connection.execute(update(sinks).where(gone).values(in_force=False, gone_at=at))
     if names:
-        statement = upsert(sinks).on_conflict_do_update(index_elements=["name"], set_={"in_force": True, "gone_at": None})
+        statement = upsert(sinks).on_conflict_do_update(
+            index_elements=["name"], set_={"in_force": True, "gone_at": None}
+        )
         connection.execute(statement, [{"name": name, "in_force": True, "first_seen_at": at} for name in names])
 
 
@@ -115,8 +118,7 @@ def promote(connection: Connection, settled: Iterable[tuple[int, datetime]]) -> 
 def release(connection: Connection, delivery_ids: Sequence[int]) -> None:
     """Give claimed deliveries back as they were."""
     if delivery_ids:
-        statement = update(deliveries).where(deliveries.c.id == bindparam("delivery_id"), in_stage("claimed"))
-        connection.execute(statement.values(stage="ready"), [{"delivery_id": one} for one in delivery_ids])
+        connection.execute(_release_one(), [{"delivery_id": one} for one in delivery_ids])
 
 
 def release_all(connection: Connection) -> None:
@@ -132,8 +134,7 @@ def make_due(connection: Connection, sink: str, at: datetime) -> None:
 def _claimed(connection: Connection, query: Select[Any]) -> list[Delivery]:
     rows = connection.execute(query).all()
     if rows:
-        statement = update(deliveries).where(deliveries.c.id == bindparam("delivery_id")).values(stage="claimed")
-        connection.execute(statement, [{"delivery_id": row.id} for row in rows])
+        connection.execute(_claim_one(), [{"delivery_id": row.id} for row in rows])
     return [
         Delivery(
             id=row.id,
@@ -148,6 +149,18 @@ def _claimed(connection: Connection, query: Select[Any]) -> list[Delivery]:
     ]
 
 
+@cache
+def _claim_one() -> Update:
+    return update(deliveries).where(deliveries.c.id == bindparam("delivery_id")).values(stage="claimed")
+
+
+@cache
+def _release_one() -> Update:
+    claimed = update(deliveries).where(deliveries.c.id == bindparam("delivery_id"), in_stage("claimed"))
+    return claimed.values(stage="ready")
+
+
+@cache
 def _settle_one() -> Update:
     return (
         update(deliveries)
@@ -164,6 +177,7 @@ def _settle_one() -> Update:
     )
 
 
+@cache
 def promote_one() -> Update:
     """Make the first waiting delivery of a lane its head, if the lane has none."""
     done, head, waiting = (deliveries.alias(name) for name in ("done", "head", "waiting"))

@@ -32,6 +32,8 @@ poison: it will never take such an event · hang: it takes what comes and does n
 
 PATIENCE: Final = 20.0
 """Seconds that anything here may take; a sink that needs them all has failed."""
+SILENCE: Final = 0.2
+"""Seconds for which a far end says nothing while it is watched that no sink takes this for an answer."""
 
 
 class FarEnd(Protocol):
@@ -84,8 +86,8 @@ class SinkConformance:
         sending = asyncio.ensure_future(rig.sink.send([sample_event()]))
         try:
             await _within(rig.far_end.reached())
-            await asyncio.sleep(0)
-            assert not sending.done(), "send returned before the far end answered"
+            await asyncio.wait([sending], timeout=SILENCE)
+            assert not sending.done() or sending.exception(), "send returned, and the far end has not answered"
         finally:
             await _stop(sending)
             rig.far_end.answers("taken")

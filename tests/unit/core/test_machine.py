@@ -60,7 +60,8 @@ def item(status: str, second: float, **rest: Any) -> Snapshot:
 
 
 def seen(*snapshots: Snapshot, emit_first: EmitFirst = "always") -> tuple[KnownRun, list[Transition]]:
-    known, told = KnownRun(RUN_ID, emit_first=emit_first), []
+    known = KnownRun(RUN_ID, emit_first=emit_first)
+    told: list[Transition] = []
     for snapshot in snapshots:
         known, transitions, _ = observe(known, snapshot)
         told += transitions
@@ -342,9 +343,7 @@ def test_an_end_that_only_a_list_showed_is_told_when_another_incarnation_has_the
 
 
 def test_deleted_stands_as_the_end_of_an_incarnation_that_another_one_follows() -> None:
-    _, told = seen(
-        look("RUNNING", 5, start=1), look("DELETED", 10), look("PENDING", 30, uuid="uuid-b", created=at(20))
-    )
+    _, told = seen(look("RUNNING", 5, start=1), look("DELETED", 10), look("PENDING", 30, uuid="uuid-b", created=at(20)))
     assert kinds(told) == ["running", "deleted", "pending"]
 
 
@@ -376,6 +375,17 @@ def test_vanished_is_no_status_and_a_run_that_shows_itself_again_goes_on() -> No
     known, (unknown,), _ = observe(known, look("PAUSED", 45))
     known, (back,), _ = observe(known, look("STOPPING", 50))
     assert [one.reappeared for one in (unknown, back)] == [True, False], "the first event after it says so"
+    known, transitions, _ = observe(vanish(missed(known, at(60)), at(70), ()).known, look("STOPPING", 80))
+    assert transitions == ()
+    known, (back,), _ = observe(known, look("FAILED", 90, stop=85))
+    assert back.reappeared
+
+
+def test_only_the_first_event_of_a_run_that_came_back_says_so() -> None:
+    known = vanish(missed(seen(look("PENDING", 10))[0], at(20)), at(30), ()).known
+    known, (back,), _ = observe(known, look("RUNNING", 40, start=35))
+    known, (end,), _ = observe(known, look("FAILED", 50, stop=45))
+    assert (back.reappeared, end.reappeared) == (True, False)
 
 
 def test_a_run_that_vanished_before_it_was_seen_was_observed_first_when_it_came() -> None:
@@ -406,6 +416,8 @@ def test_deleted_without_an_end_climbs_the_ladder_once_and_then_is_the_end() -> 
     known, (end,), _ = vanish(known, at(21), ("ListRuns",))
     assert (end.kind, end.terminal, end.skipped, end.evidence) == ("deleted", True, ("STOPPING",), ("ListRuns",))
     assert known.verdict is Verdict.ENDED
+    assert end.snapshot is not None
+    assert not end.snapshot.full, "it has no fields: name and tags are those of the record"
     assert observe(known, look("DELETED", 30)).transitions == ()
 
 

@@ -1,0 +1,1 @@
+"""A file per command: a coroutine from options to an exit code."""

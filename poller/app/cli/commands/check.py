@@ -1,0 +1,181 @@
+"""`omics-poller check`: is the configuration right, and would it work?"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from cyclopts import Parameter
+
+from poller.app.cli.exits import ExitCode
+from poller.app.cli.options import NO_AWS, AsJson, AwsOptions, ConfigPath, load_configuration
+from poller.app.cli.output import Out
+
+if TYPE_CHECKING:
+    from poller.healthomics.service import HealthOmics
+    from poller.ports import Store
+    from poller.settings.load import Loaded
+    from poller.sinks.toolbox import Tools
+
+Verdict = Literal["ok", "warning", "failed", "not tried"]
+
+PROBE_RUN: Final = "1"
+"""A run id that does not exist: without permission the answer is AccessDenied, with it ResourceNotFound."""
+COSTS: Final = {
+    "GetRun": "no run can be followed without it",
+    "ListRuns": "nothing is discovered without it, and every run costs GetRun calls of its own",
+}
+SECONDS: Final = 30.0
+"""Longest wait for one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    verdict: Verdict
+    detail: str = ""
+
+
+async def check(
+    *,
+    config: ConfigPath = None,
+    probe: Annotated[bool, Parameter(help="Also ask AWS, open the record, and reach out to every sink.")] = False,
+    json: AsJson = False,
+    aws: AwsOptions = NO_AWS,
+    out: Out,
+) -> ExitCode:
+    """Say whether a configuration is right, line by line; with `--probe` also whether it would work here and now.
+
+    `--probe` asks whose the credentials are, tries GetRun and ListRuns once each, opens the record (making it if there
+    is none), and has each sink look whether it could send; it sends nothing. Exit codes: 0 all is well, perhaps with
+    warnings; 1 something would not work; 2 the configuration is wrong.
+
+    **Examples**
+
+    `omics-poller check -c config.toml`
+
+    `omics-poller check -c config.toml --probe`
+    """
+    from poller.settings.checks import warnings
+
+    loaded = load_configuration(config, aws)
+    findings = [Finding("configuration", "ok", str(loaded.path))]
+    findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
+    if probe:
+        findings += await _probes(loaded)
+    if json:
+        for one in findings:
+            out.document({"what": one.what, "verdict": one.verdict, "detail": one.detail or None})
+    else:
+        out.table(("", "What", "Detail"), ((one.verdict, one.what, one.detail) for one in findings))
+    failed = sum(one.verdict == "failed" for one in findings)
+    if failed:
+        out.say(f"{failed} of {len(findings)} would not work")
+    return ExitCode.ERROR if failed else ExitCode.OK
+
+
+async def _probes(loaded: "Loaded") -> list[Finding]:
+    from poller.app.build import resolve_region
+    from poller.aws import AwsSessions
+    from poller.clock import SystemClock
+    from poller.healthomics.service import HealthOmics
+    from poller.sinks.toolbox import Tools
+    from poller.store.opening import open_store
+
+    findings: list[Finding] = []
+    clock = SystemClock()
+    for aws in loaded.settings.aws:
+        region = resolve_region(aws)
+        service = HealthOmics(AwsSessions(), clock, region=region, profile=aws.profile, endpoint_url=aws.endpoint_url)
+        try:
+            findings += await _aws(service, loaded)
+        finally:
+            await service.close()
+    store = open_store(loaded.settings.store.url, directory=loaded.directory)
+    try:
+        findings.append(await _tried("record", lambda: _record(store), said=store.location))
+    finally:
+        await store.close()
+    tools = Tools(clock, loaded.directory)
+    try:
+        for sink in loaded.settings.sinks:
+            findings.append(await _tried(f"sink {sink.name}", lambda sink=sink: _sink(sink, tools), said=sink.type))  # type: ignore[misc]
+    finally:
+        await tools.close()
+    return findings
+
+
+async def _aws(service: "HealthOmics", loaded: "Loaded") -> list[Finding]:
+    """Credentials, then the permissions, each by using it once."""
+    from poller.core.errors import Blind, Denied, RunGone, ServiceError
+    from poller.settings.model import run_name
+
+    where = f"in {service.region}"
+    found: list[Finding] = []
+    try:
+        account = await _within(service.account())
+    except Blind as error:
+        return [Finding("credentials", "failed", f"{error}: no call {where} can be signed")]
+    except TimeoutError:
+        found.append(Finding("credentials", "warning", "whose they are cannot be asked: no answer"))
+    except ServiceError as error:
+        found.append(Finding("credentials", "warning", f"whose they are cannot be asked: {error}"))
+    else:
+        asked = f"account {account}, {where}" if account else "behind a custom endpoint: not asked"
+        found.append(Finding("credentials", "ok" if account else "not tried", asked))
+    named = [text for watch in loaded.settings.watch for text in watch.run_ids]
+    run_id = run_name(named[0]).run_id if named else PROBE_RUN
+    for operation, call in (("GetRun", lambda: service.get_run(run_id)), ("ListRuns", lambda: service.list_runs())):
+        try:
+            await _within(call())
+        except RunGone:
+            found.append(Finding(operation, "ok", "allowed" if not named else f"allowed; there is no run {run_id}"))
+        except Denied as error:
+            grave = operation == "GetRun" or any(watch.discover for watch in loaded.settings.watch)
+            found.append(Finding(operation, "failed" if grave else "warning", f"{error}: {COSTS[operation]}"))
+        except TimeoutError:
+            found.append(Finding(operation, "failed", f"no answer within {SECONDS:g} s"))
+        except ServiceError as error:
+            found.append(Finding(operation, "failed", str(error)))
+        else:
+            found.append(Finding(operation, "ok", "allowed"))
+    return found
+
+
+async def _record(store: "Store") -> str | None:
+    """Open it, and write what changes nothing."""
+    await store.open()
+    await store.drop_watch("", "0")
+    return None
+
+
+async def _sink(settings: Any, tools: "Tools") -> str | None:
+    from poller.sinks.registry import load_sink
+
+    sink = load_sink(settings.type)(settings, tools)
+    try:
+        ask = getattr(sink, "probe", None)
+        return "has nothing to try" if ask is None else await ask()
+    finally:
+        close = getattr(sink, "close", None)
+        if close is not None:
+            await close()
+
+
+async def _tried(what: str, attempt: Callable[[], Awaitable[str | None]], *, said: str) -> Finding:
+    """How an attempt went; it may say what it left untried."""
+    try:
+        untried = await _within(attempt())
+    except TimeoutError:
+        return Finding(what, "failed", f"{said}: no answer within {SECONDS:g} s")
+    except Exception as error:  # noqa: BLE001  # a sink of somebody else's may raise anything; it is the finding
+        return Finding(what, "failed", f"{said}: {str(error) or type(error).__name__}")
+    return Finding(what, "not tried" if untried else "ok", f"{said}: {untried}" if untried else said)
+
+
+async def _within(answer: Awaitable[Any]) -> Any:
+    import anyio
+
+    with anyio.fail_after(SECONDS):
+        return await answer

@@ -1,0 +1,94 @@
+"""`omics-poller emulator`: an emulated HealthOmics, alone, for people who test their own programs."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from poller.app.cli.exits import ExitCode
+from poller.app.cli.options import parse_count
+from poller.app.cli.output import Out
+from poller.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from poller.emulator import Scenario
+
+
+async def emulator(
+    scenario: Annotated[
+        Path | None, Parameter(name="SCENARIO", help="A scenario file (TOML); default: no runs, until one is started.")
+    ] = None,
+    /,
+    *,
+    runs: Annotated[int | None, Parameter(help="So many runs with random lives, started over ten minutes.")] = None,
+    speed: Annotated[float, Parameter(help="How much faster runs live: at 60 an hour takes a minute.")] = 1.0,
+    port: Annotated[int, Parameter(help="Port to listen on; 0: any free one.")] = 0,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    seed: Annotated[int, Parameter(help="Of random lives and chance.")] = 0,
+    out: Out,
+) -> ExitCode:
+    """Serve an emulated HealthOmics over HTTP until SIGTERM or SIGINT.
+
+    The first line on stdout is `{"url": "http://127.0.0.1:PORT"}`. Plain boto3 and the AWS CLI work against it; the
+    environment that leads them there is printed on stderr.
+
+    **Examples**
+
+    `omics-poller emulator --runs 20 --speed 60`
+
+    `omics-poller emulator scenario.toml --port 8790`
+    """
+    import anyio
+
+    from poller.emulator import Emulator
+
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port {port}: must be from 0 to 65535")
+    if not 0 < speed < float("inf"):
+        raise ConfigError(f"--speed {speed:g}: must be above 0")
+    world = _scenario(scenario, runs, seed)
+    try:
+        async with Emulator(world, host=host, port=port, speed=speed, seed=seed) as serving:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                out.document({"url": serving.url})
+                for name, value in environment(serving.url).items():
+                    out.say(f"export {name}={value}")
+                if not world.runs:
+                    out.say("no runs yet: StartRun starts some, as do --runs N and a scenario file")
+                async for _ in signals:
+                    break
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
+    return ExitCode.OK
+
+
+def environment(url: str) -> dict[str, str]:
+    """The variables with which any AWS program finds the emulator."""
+    return {
+        "AWS_ENDPOINT_URL_OMICS": url,
+        "AWS_ENDPOINT_URL_STS": url,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "emulated",
+        "AWS_SECRET_ACCESS_KEY": "emulated",
+    }
+
+
+def _scenario(path: Path | None, runs: int | None, seed: int) -> "Scenario":
+    from dataclasses import replace
+
+    from poller.emulator import Scenario, ScenarioError, random_scenario
+
+    try:
+        world = Scenario.load(path, seed=seed) if path is not None else Scenario()
+    except ScenarioError as error:
+        raise ConfigError(str(error)) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if runs is None:
+        return world
+    more = random_scenario(parse_count("--runs", runs), seed)
+    return replace(world, runs=(*world.runs, *more.runs)) if path is not None else more

@@ -1,0 +1,71 @@
+"""`omics-poller forget`: erase a run's data."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from poller.app.cli.exits import ExitCode
+from poller.app.cli.options import NO_AWS, AwsOptions, ConfigPath, OneRun
+from poller.app.cli.output import Out
+from poller.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from poller.app.cli.records import Record
+    from poller.ports import RunRow
+
+
+async def forget(
+    run_id: OneRun,
+    /,
+    *,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.")] = False,
+    config: ConfigPath = None,
+    aws: AwsOptions = NO_AWS,
+    out: Out,
+) -> ExitCode:
+    """Erase what the record holds of a run: its stored fields, the content of its events, what is still owed of them.
+
+    Its identity stays, so that nothing is told twice. What sinks have received already cannot be called back. A run
+    that is still followed is refused: `remove` it first.
+
+    **Examples**
+
+    `omics-poller forget 1234567 --yes -c config.toml`
+    """
+    from datetime import UTC, datetime
+
+    from poller.app.cli.records import open_record
+
+    async with open_record(config, aws) as record:
+        row = await record.row(run_id)
+        await _refuse_if_followed(record, row)
+        if not yes and not _agreed(f"erase the data of run {row.known.run_id}? [y/N] "):
+            out.say("nothing was erased")
+            return ExitCode.ERROR
+        await record.store.forget(row.scope, row.known.run_id, datetime.now(UTC))
+        out.say(f"erased the data of run {row.known.run_id}; its identity stays")
+    return ExitCode.OK
+
+
+async def _refuse_if_followed(record: "Record", row: "RunRow") -> None:
+    """Raises: ConfigError if the daemon follows the run, or will: the next answer would bring its data back."""
+    run_id = row.known.run_id
+    if not row.known.live:
+        return
+    line = record.loaded.line_of_run(run_id)
+    if line is not None:
+        raise ConfigError(f"run {run_id} has not ended, and {record.loaded.path}:{line} names it: take it out first")
+    modes = {watch.run_id: watch.mode for watch in await record.store.watches() if watch.scope == row.scope}
+    discovered = row.known.by_rule and record.loaded.settings.watch[0].discover
+    if modes.get(run_id) == "follow" or (discovered and modes.get(run_id) != "mute"):
+        raise ConfigError(f"run {run_id} has not ended and is followed; first: omics-poller remove {run_id}")
+
+
+def _agreed(question: str) -> bool:
+    """Ask the person at the terminal. Raises: ConfigError if there is none."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigError("nobody can be asked here: give --yes")
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,57 @@
+"""`omics-poller runs`: the runs on record."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from poller.app.cli.exits import ExitCode
+from poller.app.cli.options import AsJson, ConfigPath, parse_count
+from poller.app.cli.output import Out
+
+
+async def runs(
+    *,
+    live: Annotated[bool, Parameter(help="Only runs that have not ended.")] = False,
+    limit: Annotated[int, Parameter(help="At most so many, those that changed last.")] = 1000,
+    json: AsJson = False,
+    config: ConfigPath = None,
+    out: Out,
+) -> ExitCode:
+    """List the runs on record, last changed first; also while a daemon runs.
+
+    **Examples**
+
+    `omics-poller runs --live -c config.toml`
+
+    `omics-poller runs --json -c config.toml | jq -r 'select(.status == "FAILED") | .run_id'`
+    """
+    from datetime import UTC, datetime
+
+    from poller.app.cli.boards import spell_span
+    from poller.app.cli.records import json_of_run, open_record, status_of
+
+    parse_count("--limit", limit)
+    async with open_record(config) as record:
+        rows = await record.store.runs(live_only=live, limit=limit)
+        if json:
+            for row in rows:
+                out.document(json_of_run(row))
+            return ExitCode.OK
+        muted = {(watch.scope, watch.run_id) for watch in await record.store.watches() if watch.mode == "mute"}
+        now = datetime.now(UTC)
+        out.table(
+            ("Run", "Name", "Status", "For", ""),
+            (
+                (
+                    row.known.run_id,
+                    row.snapshot.get("name"),
+                    status_of(row),
+                    spell_span(now - row.known.since) if row.known.since is not None else "",
+                    "muted" if (row.scope, row.known.run_id) in muted else "",
+                )
+                for row in rows
+            ),
+        )
+    if len(rows) == limit:
+        out.say(f"these are the {limit} that changed last; --limit shows more")
+    return ExitCode.OK

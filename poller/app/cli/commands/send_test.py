@@ -1,0 +1,97 @@
+"""`omics-poller send-test`: a sample event of each kind through one configured sink."""
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from poller.app.cli.exits import ExitCode
+from poller.app.cli.options import AsJson, ConfigPath, load_configuration
+from poller.app.cli.output import Out
+from poller.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from poller.core.events import Event
+    from poller.core.values import SinkSettings
+    from poller.settings.load import Loaded
+
+SAMPLE: Final = "a sample, nothing has happened"
+
+
+async def send_test(
+    sink: Annotated[str, Parameter(name="SINK", help="The name of the sink in the configuration.")],
+    /,
+    *,
+    json: AsJson = False,
+    config: ConfigPath = None,
+    out: Out,
+) -> ExitCode:
+    """Send a sample event of each kind that a sink takes, once each, and say how each went.
+
+    The samples are told apart from real events by what they say: runs have the tag `event = "a sample, nothing has
+    happened"` (unless `omit` leaves tags out) and the account 123456789012, the poller's own come from the instance
+    `sample`. Nothing is recorded. Exit code 1 if one was not acknowledged.
+
+    **Examples**
+
+    `omics-poller send-test lims -c config.toml`
+    """
+    from poller.clock import SystemClock
+    from poller.core.deliveries import Delivery
+    from poller.delivery.attempts import attempt
+    from poller.sinks.registry import load_sink
+    from poller.sinks.toolbox import Tools
+
+    loaded = load_configuration(config)
+    settings = _settings_of(loaded, sink)
+    taken, left = _samples(settings)
+    tools = Tools(SystemClock(), loaded.directory)
+    failed = 0
+    try:
+        to = load_sink(settings.type)(settings, tools)
+        for event in taken:
+            sent = event.without((*loaded.settings.privacy.omit, *settings.omit))
+            delivery = Delivery(0, settings.name, event.source, sent)
+            (outcome,) = await attempt(to, [delivery], [sent], settings.timeout.total_seconds())
+            failed += outcome.error is not None
+            verdict = "acknowledged" if outcome.error is None else "rejected" if outcome.rejected else "failed"
+            if json:
+                out.document({"type": event.type, "id": event.id, "outcome": verdict, "error": outcome.error})
+            else:
+                out.line("  ".join(part for part in (f"{event.kind:<15}", verdict, outcome.error) if part))
+        close = getattr(to, "close", None)
+        if close is not None:
+            await close()
+    finally:
+        await tools.close()
+    if left:
+        out.say(f"not sent, since {settings.name} does not take them: {', '.join(left)}")
+    out.say(f"{len(taken) - failed} of {len(taken)} samples acknowledged by {settings.name}")
+    return ExitCode.ERROR if failed else ExitCode.OK
+
+
+def _settings_of(loaded: "Loaded", name: str) -> "SinkSettings":
+    for one in loaded.settings.sinks:
+        if one.name == name:
+            return one
+    known = ", ".join(one.name for one in loaded.settings.sinks)
+    raise ConfigError(f"{loaded.path}: there is no sink {name!r}; there {f'are {known}' if known else 'is none'}")
+
+
+def _samples(settings: "SinkSettings") -> "tuple[list[Event], list[str]]":
+    """A sample of each kind that the sink takes, and the kinds that it does not."""
+    from datetime import UTC, datetime
+
+    from poller.core.events import POLLER_TYPES, short_type
+    from poller.core.routing import Route
+    from poller.core.samples import SAMPLE_TYPES, sample_event
+
+    now = datetime.now(UTC)
+    route = Route(settings.name, settings.events)
+    taken, left = [], []
+    for kind in SAMPLE_TYPES:
+        if route.takes(kind):
+            ours = kind in POLLER_TYPES
+            taken.append(sample_event(kind, at=now, detail=SAMPLE) if ours else sample_event(kind, at=now))
+        else:
+            left.append(short_type(kind))
+    return taken, left

@@ -1,0 +1,87 @@
+"""`omics-poller show`: all that is known of a run."""
+
+from json import dumps
+from typing import Final
+
+from poller.app.cli.exits import ExitCode
+from poller.app.cli.options import NO_AWS, AsJson, AwsOptions, ConfigPath, OneRun
+from poller.app.cli.output import Out
+
+_SAID_ALREADY: Final = ("id", "runId", "uuid", "status")
+
+
+async def show(
+    run_id: OneRun,
+    /,
+    *,
+    json: AsJson = False,
+    config: ConfigPath = None,
+    aws: AwsOptions = NO_AWS,
+    out: Out,
+) -> ExitCode:
+    """Show what is on record of a run: where it stands, what GetRun said last, and its events.
+
+    With `--json` one document: `run`, `snapshot` (the fields of GetRun by the service's names), `events`.
+
+    **Examples**
+
+    `omics-poller show 1234567 -c config.toml`
+    """
+    from poller.app.cli.boards import words_of
+    from poller.app.cli.records import json_of_run, open_record, status_of
+    from poller.core.events import stamp
+
+    async with open_record(config, aws) as record:
+        row = await record.row(run_id)
+        events = await record.store.events(run_id=row.known.run_id, scope=row.scope)
+        if json:
+            told = [{"position": event.position, "event": event.attributes} for event in events]
+            out.document({"run": json_of_run(row), "snapshot": dict(row.snapshot), "events": told})
+            return ExitCode.OK
+
+
+def _followed(*, live: bool, by_rule: bool, muted: bool) -> str:
+    if muted:
+        return "no, it is muted; `omics-poller add` undoes that"
+    if not live:
+        return "no, its story is over"
+    return "yes, discovered" if by_rule else "yes, named"
+
+
+def _shown(value: object) -> str | None:
+    """A field of GetRun; None for an empty one."""
+    if isinstance(value, dict | list):
+        return dumps(value, ensure_ascii=False) if value else None
+    return None if value is None else str(value)
+        known = row.known
+        muted = any(one.run_id == known.run_id and one.mode == "mute" for one in await record.store.watches())
+        out.facts(
+            [
+                ("run", known.run_id),
+                ("status", status_of(row)),
+                ("since", stamp(known.since) if known.since is not None else None),
+                ("uuid", known.uuid),
+                ("scope", row.scope),
+                ("followed", _followed(live=known.live, by_rule=known.by_rule, muted=muted)),
+                *((name, _shown(value)) for name, value in row.snapshot.items() if name not in _SAID_ALREADY),
+            ]
+        )
+        out.line()
+        for event in events:
+            out.line(f"{event.position:>8}  {words_of(event)}")
+    return ExitCode.OK
+
+
+def _followed(*, live: bool, by_rule: bool, muted: bool) -> str:
+    if muted:
+        return "no, it is muted; `omics-poller add` undoes that"
+    if not live:
+        return "no, its story is over"
+    return "yes, discovered" if by_rule else "yes, named"
+
+
+def _shown(value: object) -> str | None:
+    """A field of GetRun; None for an empty one."""
+    if isinstance(value, dict | list):
+        return dumps(value, ensure_ascii=False) if value else None
+    return None if value is None else str(value)

@@ -1,0 +1,111 @@
+"""The runs that GetRun did not find, each on its rung of the verdict ladder (`core/vanishing.py` has the rungs)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from poller.core.cadence import Pace
+from poller.core.errors import ServiceError
+from poller.core.planner import Planner, Swept
+from poller.core.runs import KnownRun, Snapshot
+from poller.core.vanishing import Ladder, Rung, next_rung
+
+NEVER: Final = float("inf")
+
+
+class Ladders:
+    """Where each missing run of one scope stands. Args: `runs` are those followed; `now` and `monotonic` the time."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        pace: Pace,
+        runs: Mapping[str, KnownRun],
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.planner = planner
+        self.pace = pace
+        self.runs = runs
+        self.now = now
+        self.monotonic = monotonic
+        self._ladders: dict[str, Ladder] = {}
+        self._sweep_wanted: dict[str, float] = {}
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._ladders
+
+    def missed(self, known: KnownRun, error: ServiceError, at: datetime) -> None:
+        """GetRun did not find the run (any more)."""
+        ladder = self._ladders.get(known.run_id) or Ladder(known.missing_since or at, misses=0)
+        said = f"GetRun: {error.code} at {at.isoformat()}"
+        self._ladders[known.run_id] = replace(ladder, misses=ladder.misses + 1, evidence=(*ladder.evidence, said))
+
+    def shown_deleted(self, look: Snapshot) -> None:
+        """GetRun showed DELETED: how the run ended is asked of the other rungs, once."""
+        said = f"GetRun: DELETED at {look.answered_at.isoformat()}"
+        self._ladders.setdefault(look.run_id, Ladder(look.answered_at, evidence=(said,)))
+
+    def leave(self, run_id: str) -> None:
+        """The run was seen, or is followed no more."""
+        self._ladders.pop(run_id, None)
+        self._sweep_wanted.pop(run_id, None)
+
+    def contradicted_by(self, known: KnownRun, item: Snapshot) -> bool:
+        """Whether a list, asked after GetRun first missed the run, still shows it."""
+        ladder = self._ladders.get(known.run_id)
+        return ladder is not None and not known.shown_deleted and item.asked_at > ladder.missing_since
+
+    def swept(self, swept: Swept) -> None:
+        """All active lists were read whole: the missing runs that waited for that are not among them."""
+        if swept.reader != "sweep" or not swept.everything or swept.from_status != "PENDING":
+            return
+        for run_id, ladder in self._ladders.items():
+            if swept.started >= self._sweep_wanted.get(run_id, NEVER):
+                said = "ListRuns: not among the active runs"
+                self._ladders[run_id] = replace(ladder, listed=True, evidence=(*ladder.evidence, said))
+
+    def plan(self) -> None:
+        """Put the next question about each missing run on the agenda."""
+        for run_id, ladder in self._ladders.items():
+            known = self.runs.get(run_id)
+            if known is None:
+                continue
+            rung, at = self._rung(known, ladder)
+            ask = rung is Rung.GET_RUN
+            self.planner.follow(known, self.monotonic() + (at - self.now()).total_seconds() if ask else NEVER)
+            if rung is Rung.LIST_RUNS and run_id not in self._sweep_wanted:
+                self._sweep_wanted[run_id] = self.monotonic()
+                self.planner.sweep_all()
+
+    def at_the_top(self) -> Iterator[tuple[KnownRun, tuple[str, ...]]]:
+        """The runs of which nothing more is to be asked, with the evidence that was tried."""
+        for run_id in list(self._ladders):
+            known = self.runs.get(run_id)
+            if known is not None and self._rung(known, self._ladders[run_id])[0] is Rung.VANISHED:
+                yield known, self._ladders[run_id].evidence
+
+    def deadline(self) -> datetime | None:
+        """When the next run that waits for the lists is declared gone without them."""
+        waiting = [
+            self._ladders[run_id].missing_since + self.pace.vanish_deadline
+            for run_id in list(self._ladders)
+            if run_id in self.runs and self._rung(self.runs[run_id], self._ladders[run_id])[0] is Rung.LIST_RUNS
+        ]
+        return min(waiting, default=None)
+
+    def _rung(self, known: KnownRun, ladder: Ladder) -> tuple[Rung, datetime]:
+        rung, at = next_rung(
+            ladder,
+            seen_before=known.seen_at is not None,
+            shown_deleted=known.shown_deleted,
+            pause=self.pace.min_interval,
+            deadline=self.pace.vanish_deadline,
+        )
+        late = self.now() >= ladder.missing_since + self.pace.vanish_deadline
+        if rung is Rung.LIST_RUNS and (late or not self.planner.lists_allowed):
+            said = "ListRuns: not read whole in time" if late else "ListRuns: not allowed"
+            self._ladders[known.run_id] = replace(ladder, listed=True, evidence=(*ladder.evidence, said))
+            return Rung.VANISHED, at
+        return rung, at

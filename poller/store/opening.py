@@ -1,0 +1,27 @@
+"""From the `url` of the configuration to the record that it means."""
+
+from pathlib import Path
+
+from poller.core.errors import ConfigError
+from poller.ports import Store
+from poller.store.store import SqliteStore
+
+
+def open_store(url: str, *, directory: Path) -> Store:
+    """The record of a URL, not yet opened.
+
+    `sqlite:///poller.db` is relative to `directory`, `sqlite:////var/lib/poller.db` is absolute, and `sqlite://` or
+    `sqlite:///:memory:` lives as long as the process.
+
+    Raises: ConfigError for any other URL.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme != "sqlite" or not separator or (rest and not rest.startswith("/")) or "?" in rest:
+        raise ConfigError(
+            f"{url}: not a record; write sqlite:///relative/to/the/configuration.db, sqlite:////absolute/path.db or"
+            " sqlite:// (in memory)"
+        )
+    path = rest.removeprefix("/")
+    if path in ("", ":memory:"):
+        return SqliteStore(None)
+    return SqliteStore(directory / path)

@@ -1,0 +1,137 @@
+"""The record as the engine sees it: each method of `ports.Store` is one transaction of this package, run whole."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
+from poller.core.events import Event
+from poller.core.routing import Route
+from poller.core.runs import Json, KnownRun
+from poller.ports import Round, RunRow, ScopeState, SinkRow, WatchRow
+from poller.store import asking, housekeeping, reading, telling
+from poller.store.engines import Database, SqliteFile, SqliteMemory
+
+PATIENCE: Final = timedelta(seconds=2)
+"""For another process's write: commands write for milliseconds, and the daemon tries again anyway."""
+
+
+class SqliteStore:
+    """`ports.Store` over one SQLite file, or in memory where `path` is None."""
+
+    def __init__(self, path: Path | None, *, patience: timedelta = PATIENCE) -> None:
+        self._database: Database = SqliteMemory() if path is None else SqliteFile(path.absolute(), patience=patience)
+        self._routes: tuple[Route, ...] = ()
+        self._holds = False
+        self.location = self._database.location
+
+    async def open(self) -> None:
+        await self._database.open()
+
+    async def hold(self, holder: str) -> None:
+        await self._database.hold(holder)
+        if not self._holds:
+            await self._database.write(telling.release_all)
+            self._holds = True
+
+    async def close(self) -> None:
+        await self._database.close()
+        self._holds = False
+
+    async def commit_round(self, round_: Round) -> list[Event]:
+        return await self._database.write(partial(asking.commit_round, round_=round_, routes=self._routes))
+
+    async def scope(self, name: str) -> ScopeState | None:
+        return await self._database.read(partial(asking.scope, name=name))
+
+    async def scopes(self) -> list[ScopeState]:
+        return await self._database.read(asking.all_scopes)
+
+    async def live_runs(self, scope: str) -> list[KnownRun]:
+        return await self._database.read(partial(asking.live_runs, scope_name=scope))
+
+    async def known_runs(self, scope: str, run_ids: Iterable[str]) -> dict[str, KnownRun]:
+        return await self._database.read(partial(asking.known, scope_name=scope, run_ids=list(run_ids)))
+
+    async def snapshots(self, scope: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
+        return await self._database.read(partial(asking.snapshots, scope_name=scope, run_ids=list(run_ids)))
+
+    async def put_watch(self, watch: WatchRow) -> None:
+        await self._database.write(partial(asking.put_watch, watch=watch))
+
+    async def drop_watch(self, scope: str, run_id: str) -> bool:
+        return await self._database.write(partial(asking.drop_watch, scope_name=scope, run_id=run_id))
+
+    async def watches(self) -> list[WatchRow]:
+        return await self._database.read(asking.all_watches)
+
+    async def use_routes(self, routes: Sequence[Route], at: datetime) -> None:
+        routes = tuple(routes)
+        await self._database.write(partial(telling.use_routes, routes=routes, at=at))
+        self._routes = routes
+
+    async def claim(self, sink: str, *, now: datetime, limit: int) -> list[Delivery]:
+        return await self._database.write(partial(telling.claim, sink=sink, now=now, limit=limit))
+
+    async def probe(self, sink: str) -> list[Delivery]:
+        return await self._database.write(partial(telling.probe, sink=sink))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        await self._database.write(partial(telling.settle, settlements=settlements))
+
+    async def release(self, delivery_ids: Sequence[int]) -> None:
+        await self._database.write(partial(telling.release, delivery_ids=delivery_ids))
+
+    async def make_due(self, sink: str, at: datetime) -> None:
+        await self._database.write(partial(telling.make_due, sink=sink, at=at))
+
+    async def next_due(self, sink: str) -> datetime | None:
+        return await self._database.read(partial(telling.next_due, sink=sink))
+
+    async def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int = 1000,
+        run_id: str | None = None,
+        scope: str | None = None,
+        types: Sequence[str] | None = None,
+        since: datetime | None = None,
+    ) -> list[Event]:
+        query = partial(reading.events, after=after, limit=limit, run_id=run_id, scope=scope, types=types, since=since)
+        return await self._database.read(query)
+
+    async def last_position(self) -> int:
+        return await self._database.read(reading.last_position)
+
+    async def runs(
+        self, *, scope: str | None = None, run_id: str | None = None, live_only: bool = False, limit: int = 1000
+    ) -> list[RunRow]:
+        query = partial(reading.run_rows, scope=scope, run_id=run_id, live_only=live_only, limit=limit)
+        return await self._database.read(query)
+
+    async def deliveries(
+        self,
+        *,
+        sink: str | None = None,
+        state: DeliveryState | None = None,
+        run_id: str | None = None,
+        limit: int = 1000,
+    ) -> list[DeliveryRow]:
+        query = partial(reading.delivery_rows, sink=sink, state=state, run_id=run_id, limit=limit)
+        return await self._database.read(query)
+
+    async def sinks(self) -> list[SinkRow]:
+        return await self._database.read(reading.sink_rows)
+
+    async def forget(self, scope: str, run_id: str, at: datetime) -> bool:
+        forgotten = await self._database.write(partial(housekeeping.forget, scope=scope, run_id=run_id, at=at))
+        if forgotten:
+            await self._database.scrub()
+        return forgotten
+
+    async def prune(self, *, before: datetime, now: datetime, keep: Mapping[str, Iterable[str]]) -> int:
+        kept = {scope: list(run_ids) for scope, run_ids in keep.items()}
+        return await self._database.write(partial(housekeeping.prune, before=before, now=now, keep=kept))

@@ -1,0 +1,716 @@
+"""The sink conformance suite over every sink, and over broken twins of them, which it must refuse."""
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import sys
+import tomllib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pytest
+from aiohttp import web
+from pydantic import Field
+
+from poller.core.errors import Rejected, Retry
+from poller.core.events import Event
+from poller.core.samples import sample_event
+from poller.core.values import SinkSettings
+from poller.sinks import stdout as stdout_module
+from poller.sinks.callback import CallbackSink
+from poller.sinks.file import FileSink
+from poller.sinks.registry import load_sink, sink_types
+from poller.sinks.sns import SnsSink
+from poller.sinks.stdout import StdoutSink
+from poller.sinks.toolbox import Tools
+from poller.sinks.webhook import WebhookSink
+from poller.testing import sinks as suite
+from poller.testing.sinks import Answer, Rig, SinkConformance
+
+SECRET = "whsec_c2l4dGVlbi1ieXRlcy1hdC1sZWFzdA=="
+TOKEN = "tok-5f0c9a77"
+AWS_SECRET = "aws-secret-2b7c6b1d"
+
+
+class SystemClock:
+    """Real time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def tools_in(directory: Path) -> AsyncIterator[Tools]:
+    tools = Tools(SystemClock(), directory)
+    try:
+        yield tools
+    finally:
+        await tools.close()
+
+
+def made(kind: type[Any], table: Mapping[str, Any], tools: Tools) -> Any:
+    return kind(kind.settings_model.model_validate(dict(table)), tools)
+
+
+# far ends
+
+
+class HttpFarEnd:
+    """A real HTTP server on loopback; its error pages repeat the request's headers, as some do."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._bodies: list[bytes] = []
+        self._answer: Answer = "taken"
+        self._reached = asyncio.Event()
+        self._released = asyncio.Event()
+
+    async def received(self) -> Sequence[bytes]:
+        return self._bodies
+
+    def answers(self, answer: Answer) -> None:
+        self._answer = answer
+        self._released.set()
+        self._released, self._reached = asyncio.Event(), asyncio.Event()
+
+    async def reached(self) -> None:
+        await self._reached.wait()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await self.body_of(request)
+        answer, released = self._answer, self._released
+        if answer == "hang":
+            self._reached.set()
+            await released.wait()
+        elif answer == "reset":
+            assert request.transport is not None
+            request.transport.abort()
+        elif answer == "taken" and body is not None:
+            self._bodies.append(body)
+        return self.respond(answer, request)
+
+    async def body_of(self, request: web.Request) -> bytes | None:
+        return await request.read()
+
+    def respond(self, answer: Answer, request: web.Request) -> web.StreamResponse:
+        status = {"taken": 204, "poison": 422}.get(answer, 503)
+        return web.Response(status=status, text=None if status == 204 else f"no: {dict(request.headers)}")
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self.handle)
+        runner = web.AppRunner(application, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        try:
+            yield
+        finally:
+            self._released.set()
+            await runner.cleanup()
+
+
+class SnsByHand(HttpFarEnd):
+    """SNS as far as Publish goes, with the answers that moto cannot be made to give."""
+
+    async def body_of(self, request: web.Request) -> bytes | None:
+        form = await request.post()
+        return str(form["Message"]).encode() if form["Action"] == "Publish" else None
+
+    def respond(self, answer: Answer, request: web.Request) -> web.StreamResponse:
+        if answer == "taken":
+            return web.Response(text="<R><PublishResult/><GetTopicAttributesResult/></R>")
+        status, code = (400, "InvalidParameter") if answer == "poison" else (503, "ServiceUnavailable")
+        words = f"<Error><Code>{code}</Code><Message>Invalid parameter: Message Reason: no</Message></Error>"
+        return web.Response(status=status, text=f"<ErrorResponse>{words}</ErrorResponse>")
+
+
+class MotoTopic:
+    """A topic of moto, with a queue that subscribes to it."""
+
+    def __init__(self, sns: Any, sqs: Any, name: str) -> None:
+        self.sns, self.sqs, self.name = sns, sqs, name
+        self.arn = f"arn:aws:sns:us-east-1:123456789012:{name}"
+        self._bodies: list[bytes] = []
+        self._queue = ""
+        self._topic: Any = None
+
+    async def make(self) -> None:
+        fifo = {"FifoTopic": "true", "ContentBasedDeduplication": "false"}
+        created = await self.sns.create_topic(Name=self.name, Attributes=fifo if self.name.endswith(".fifo") else {})
+        assert created["TopicArn"] == self.arn
+        queue = {"FifoQueue": "true"} if self.name.endswith(".fifo") else {}
+        self._queue = (await self.sqs.create_queue(QueueName=self.name, Attributes=queue))["QueueUrl"]
+        await self.sns.subscribe(
+            TopicArn=self.arn,
+            Protocol="sqs",
+            Endpoint=self.arn.replace(":sns:", ":sqs:"),
+            Attributes={"RawMessageDelivery": "true"},
+        )
+
+    async def received(self) -> Sequence[bytes]:
+        while messages := (await self.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10)).get(
+            "Messages"
+        ):
+            for message in messages:
+                self._bodies.append(message["Body"].encode())
+                await self.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return self._bodies
+
+    def answers(self, answer: Answer) -> None:
+        from moto.sns.models import sns_backends
+
+        backend = sns_backends["123456789012"]["us-east-1"]
+        if answer == "down":
+            self._topic = backend.topics.pop(self.arn)
+        elif answer == "taken" and self.arn not in backend.topics:
+            backend.topics[self.arn] = self._topic
+
+    async def reached(self) -> None:
+        raise NotImplementedError
+
+
+class CallbackFarEnd:
+    """A coroutine function of somebody's program."""
+
+    def __init__(self) -> None:
+        self._bodies: list[bytes] = []
+        self._answer: Answer = "taken"
+        self._reached, self._released = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, event: Event) -> None:
+        await asyncio.sleep(0)
+        match self._answer:
+            case "taken":
+                self._bodies.append(event.body)
+            case "poison":
+                raise Rejected("not this one")
+            case "hang":
+                self._reached.set()
+                await self._released.wait()
+            case _:
+                raise ConnectionError(self._answer)
+
+    async def received(self) -> Sequence[bytes]:
+        return self._bodies
+
+    def answers(self, answer: Answer) -> None:
+        self._answer = answer
+        self._released.set()
+        self._reached, self._released = asyncio.Event(), asyncio.Event()
+
+    async def reached(self) -> None:
+        await self._reached.wait()
+
+
+class PipeFarEnd:
+    """The reader of a pipe that is standard output to the sink (pytest changes `sys.stdout` itself at every step)."""
+
+    def __init__(self) -> None:
+        self._stream = SimpleNamespace(stdout=sys.stdout)
+        vars(stdout_module)["sys"] = self._stream
+        self._read = b""
+        self._open()
+
+    def _open(self) -> None:
+        self._end, writing = os.pipe()
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+        os.set_blocking(self._end, False)
+        self._stream.stdout = os.fdopen(writing, "w")
+        self._answer: Answer = "taken"
+        asyncio.get_running_loop().add_reader(self._end, self._take)
+
+    def _take(self) -> None:
+        with suppress(BlockingIOError):
+            while piece := os.read(self._end, 65536):
+                self._read += piece
+
+    async def received(self) -> Sequence[bytes]:
+        if self._answer == "taken":
+            self._take()
+        lines = self._read.split(b"\n")
+        assert lines.pop() == b"", "the last line is not whole"
+        return [line for line in lines if line]
+
+    def answers(self, answer: Answer) -> None:
+        loop = asyncio.get_running_loop()
+        if answer == "hang":
+            loop.remove_reader(self._end)
+            filling = os.open(f"/proc/self/fd/{self._stream.stdout.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
+            with suppress(BlockingIOError):
+                while True:
+                    os.write(filling, b"\n" * 4096)
+            os.close(filling)
+        elif answer == "down":
+            loop.remove_reader(self._end)
+            os.close(self._end)
+        elif self._answer == "hang":
+            loop.add_reader(self._end, self._take)
+        elif self._answer == "down":
+            self._stream.stdout.close()
+            self._open()
+        self._answer = answer
+
+    async def reached(self) -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def close(self) -> None:
+        if self._answer != "down":
+            asyncio.get_running_loop().remove_reader(self._end)
+            os.close(self._end)
+        self._stream.stdout.close()
+        vars(stdout_module)["sys"] = sys
+
+
+class DiskFarEnd:
+    """The file, and whoever reads it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    async def received(self) -> Sequence[bytes]:
+        aside = self.path.with_suffix(".1")
+        text = b"".join(file.read_bytes() for file in (aside, self.path) if file.is_file())
+        assert not text or text.endswith(b"\n")
+        return text.splitlines()
+
+    def answers(self, answer: Answer) -> None:
+        if answer == "down":
+            if self.path.exists():
+                self.path.rename(self.path.with_suffix(".1"))
+            self.path.mkdir()
+        elif self.path.is_dir():
+            self.path.rmdir()
+
+    async def reached(self) -> None:
+        raise NotImplementedError
+
+
+# rigs
+
+RigMaker = Callable[[type[Any], Path], AbstractAsyncContextManager[Rig]]
+
+
+@asynccontextmanager
+async def webhook_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
+    far_end = HttpFarEnd()
+    async with far_end.serving(), tools_in(directory) as tools:
+        table = {
+            "name": "lims",
+            "type": "webhook",
+            "url": far_end.url,
+            "secret": SECRET,
+            "headers": {"Authorization": f"Bearer {TOKEN}", "X-Plain": "plain-9b1d"},
+        }
+        secrets = (SECRET, SECRET.removeprefix("whsec_"), TOKEN, "plain-9b1d")
+        yield Rig(made(kind, table, tools), far_end, table, secrets)
+
+
+@asynccontextmanager
+async def sns_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
+    far_end = SnsByHand()
+    async with far_end.serving(), tools_in(directory) as tools:
+        arn = "arn:aws:sns:eu-west-1:123456789012:runs"
+        table = {"name": "topic", "type": "sns", "topic_arn": arn, "endpoint_url": far_end.url}
+        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,))
+
+
+@asynccontextmanager
+async def moto_rig(kind: type[Any], directory: Path, url: str, suffix: str) -> AsyncIterator[Rig]:
+    async with tools_in(directory) as tools:
+        sns = await tools.aws_client("sns", region="us-east-1", endpoint_url=url)
+        sqs = await tools.aws_client("sqs", region="us-east-1", endpoint_url=url)
+        far_end = MotoTopic(sns, sqs, f"runs-{uuid4().hex}{suffix}")
+        await far_end.make()
+        table = {"name": "topic", "type": "sns", "topic_arn": far_end.arn, "endpoint_url": url}
+        lacks: dict[Answer, str] = dict.fromkeys(("poison", "hang", "reset"), "moto always answers, see TestSnsByHand")
+        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,), lacks)
+
+
+@asynccontextmanager
+async def callback_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
+    far_end = CallbackFarEnd()
+    table = {"name": "mine", "type": "callback", "target": "package.module:function"}
+    lacks: dict[Answer, str] = {"reset": "a call has no connection"}
+    yield Rig(kind.wrapping(far_end, name="mine"), far_end, table, (), lacks)
+
+
+@asynccontextmanager
+async def stdout_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
+    far_end = PipeFarEnd()
+    table = {"name": "out", "type": "stdout"}
+    lacks: dict[Answer, str] = {"poison": "a pipe takes every line", "reset": "a closed pipe is down"}
+    try:
+        async with tools_in(directory) as tools:
+            yield Rig(made(kind, table, tools), far_end, table, (), lacks)
+    finally:
+        far_end.close()
+
+
+@asynccontextmanager
+async def file_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
+    far_end = DiskFarEnd(directory / "events.jsonl")
+    table = {"name": "log", "type": "file", "path": "events.jsonl"}
+    lacks: dict[Answer, str] = {
+        "poison": "a file takes every line",
+        "hang": "a disk writes or fails",
+        "reset": "a file has no connection",
+    }
+    async with tools_in(directory) as tools:
+        sink = made(kind, table, tools)
+        yield Rig(sink, far_end, table, (), lacks)
+        await sink.close()
+
+
+@pytest.fixture(autouse=True)
+def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
+
+
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+# every sink
+
+
+class TestWebhook(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with webhook_rig(WebhookSink, tmp_path) as rig:
+            yield rig
+
+
+class TestSnsByHand(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with sns_rig(SnsSink, tmp_path) as rig:
+            yield rig
+
+
+@pytest.mark.service
+class TestSnsStandard(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path, moto_url: str) -> AsyncIterator[Rig]:
+        async with moto_rig(SnsSink, tmp_path, moto_url, "") as rig:
+            yield rig
+
+
+@pytest.mark.service
+class TestSnsFifo(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path, moto_url: str) -> AsyncIterator[Rig]:
+        async with moto_rig(SnsSink, tmp_path, moto_url, ".fifo") as rig:
+            yield rig
+
+
+class TestCallback(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with callback_rig(CallbackSink, tmp_path) as rig:
+            yield rig
+
+
+class TestStdout(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with stdout_rig(StdoutSink, tmp_path) as rig:
+            yield rig
+
+
+class TestFile(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with file_rig(FileSink, tmp_path) as rig:
+            yield rig
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "poller-sink-put"
+
+
+class TestSinkOfAnotherPackage(SinkConformance):
+    """The example of docs/sinks.md, as if it were installed: found by its entry point, and held to the same suite."""
+
+    @pytest.fixture
+    async def rig(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+        project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+        metadata = tmp_path / f"poller_sink_put-{project['version']}.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1.0\n")
+        points = project["entry-points"]["poller.sinks"]
+        lines = [f"{name} = {value}" for name, value in points.items()]
+        (metadata / "entry_points.txt").write_text("\n".join(["[poller.sinks]", *lines, ""]))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.syspath_prepend(str(EXAMPLE))
+        assert sink_types()["put"].value == "poller_sink_put:PutSink"
+        far_end = HttpFarEnd()
+        async with far_end.serving(), tools_in(tmp_path) as tools:
+            table = {"name": "archive", "type": "put", "url": far_end.url, "token": TOKEN}
+            yield Rig(made(load_sink("put"), table, tools), far_end, table, (TOKEN,))
+
+
+def test_the_example_is_as_short_as_it_is_said_to_be_and_the_documentation_shows_it_whole() -> None:
+    code = (EXAMPLE / "poller_sink_put.py").read_text()
+    assert len(code.splitlines()) < 40
+    documentation = (EXAMPLE.parents[1] / "docs" / "sinks.md").read_text()
+    assert code in documentation
+    assert 'put = "poller_sink_put:PutSink"' in documentation
+
+
+# broken twins: each is a sink with one fault, and the test of the suite that must find it
+
+
+class Honest:
+    """No fault."""
+
+
+class SwallowsErrors:
+    async def send(self, events: Sequence[Event]) -> None:
+        with suppress(Exception):
+            await super().send(events)  # type: ignore[misc]
+
+
+class ChangesBytes:
+    async def send(self, events: Sequence[Event]) -> None:
+        await super().send([Event(event.body.replace(b":", b": ", 1)) for event in events])  # type: ignore[misc]
+
+
+class EscapesLetters:
+    async def send(self, events: Sequence[Event]) -> None:
+        bodies = [json.dumps(event.attributes, separators=(",", ":")).encode() for event in events]
+        await super().send([Event(body) for body in bodies])  # type: ignore[misc]
+
+
+class CountsAttempts:
+    attempts = 0
+
+    async def send(self, events: Sequence[Event]) -> None:
+        self.attempts += 1
+        bodies = [event.body[:-1] + b',"attempt":%d}' % self.attempts for event in events]
+        await super().send([Event(body) for body in bodies])  # type: ignore[misc]
+
+
+class AcknowledgesFirst:
+    """Keeps what it is given, and sends it with what comes next."""
+
+    kept: Sequence[Event] = ()
+
+    async def send(self, events: Sequence[Event]) -> None:
+        before, self.kept = self.kept, events
+        await super().send(before)  # type: ignore[misc]
+
+
+class DoesNotWait:
+    """Looks away after a moment, and takes silence for an answer."""
+
+    async def send(self, events: Sequence[Event]) -> None:
+        sending = asyncio.ensure_future(super().send(events))  # type: ignore[misc]
+        await asyncio.wait([sending], timeout=0.05)
+        if not sending.done():
+            sending.cancel()
+            return
+        await sending
+
+
+class RejectsOutages:
+    async def send(self, events: Sequence[Event]) -> None:
+        try:
+            await super().send(events)  # type: ignore[misc]
+        except Exception as error:
+            raise Rejected(str(error)) from error
+
+
+class NeverRejects:
+    async def send(self, events: Sequence[Event]) -> None:
+        try:
+            await super().send(events)  # type: ignore[misc]
+        except Rejected as error:
+            raise Retry(error.reason) from error
+
+
+class ShowsItsSecret:
+    planted: ClassVar[str] = ""
+
+    def __repr__(self) -> str:
+        return f"<sink {self.planted}>"
+
+
+class SharesState:
+    current: Sequence[Event] = ()
+
+    async def send(self, events: Sequence[Event]) -> None:
+        self.current = events
+        await asyncio.sleep(0)
+        await super().send(self.current)  # type: ignore[misc]
+
+
+class BreaksWhenCancelled:
+    broken = False
+
+    async def send(self, events: Sequence[Event]) -> None:
+        if self.broken:
+            raise RuntimeError("the connection is in an unknown state")
+        self.broken = True
+        await super().send(events)  # type: ignore[misc]
+        self.broken = False
+
+
+class LeavesTasks:
+    left: ClassVar[list["asyncio.Task[Any]"]] = []
+
+    async def send(self, events: Sequence[Event]) -> None:
+        self.left.append(asyncio.ensure_future(asyncio.sleep(60)))
+        await super().send(events)  # type: ignore[misc]
+
+
+class SendsHalfABatch:
+    async def send(self, events: Sequence[Event]) -> None:
+        await super().send(events[: max(1, len(events) // 2)])  # type: ignore[misc]
+
+
+class ProbesBySending:
+    async def probe(self) -> None:
+        await super().send([sample_event()])  # type: ignore[misc]
+
+
+class ClosesOnce:
+    closed = False
+
+    async def close(self) -> None:
+        if self.closed:
+            raise RuntimeError("closed already")
+        self.closed = True
+
+
+def with_settings(kind: type[Any], fault: type) -> type[Any]:
+    """The sink with a fault in it, one of its settings where the fault is there."""
+    members: dict[str, Any] = {}
+    base: Any = kind.settings_model
+    if fault is TakesUnknownKeys:
+        members["settings_model"] = type("Loose", (base,), {"model_config": {"extra": "allow"}, "__module__": __name__})
+    if fault is ExplainsNothing:
+        annotations = {"__annotations__": {"retries": int}, "retries": Field(3), "__module__": __name__}
+        members["settings_model"] = type("Silent", (base,), annotations)
+    return type(f"{fault.__name__}{kind.__name__}", (fault, kind), members)
+
+
+class TakesUnknownKeys:
+    pass
+
+
+class ExplainsNothing:
+    pass
+
+
+FAULTS: Mapping[type, str] = {
+    SwallowsErrors: "test_a_far_end_that_is_down_is_a_reason_to_retry",
+    ChangesBytes: "test_what_is_acknowledged_has_arrived",
+    EscapesLetters: "test_the_bytes_arrive_unchanged",
+    CountsAttempts: "test_another_attempt_sends_the_same_bytes",
+    AcknowledgesFirst: "test_what_is_acknowledged_has_arrived",
+    DoesNotWait: "test_nothing_is_acknowledged_while_the_far_end_is_silent",
+    RejectsOutages: "test_a_far_end_that_is_down_is_a_reason_to_retry",
+    NeverRejects: "test_an_event_that_is_refused_for_good_is_rejected",
+    ShowsItsSecret: "test_no_secret_is_shown",
+    SharesState: "test_sends_at_the_same_time_do_not_mix",
+    BreaksWhenCancelled: "test_a_send_that_is_cancelled_leaves_the_sink_usable",
+    LeavesTasks: "test_a_send_that_is_cancelled_leaves_the_sink_usable",
+    SendsHalfABatch: "test_a_batch_arrives_whole_and_in_order",
+    ProbesBySending: "test_a_probe_sends_nothing",
+    ClosesOnce: "test_closing_is_possible_at_any_time_and_twice",
+    TakesUnknownKeys: "test_the_settings_refuse_unknown_keys",
+    ExplainsNothing: "test_every_key_of_the_settings_is_explained",
+}
+RIGS: Mapping[type, RigMaker] = {
+    WebhookSink: webhook_rig,
+    SnsSink: sns_rig,
+    CallbackSink: callback_rig,
+    StdoutSink: stdout_rig,
+    FileSink: file_rig,
+}
+NO_SUCH_FAULT = {
+    (DoesNotWait, FileSink): "a disk is never silent",
+    (NeverRejects, FileSink): "it rejects nothing",
+    (NeverRejects, StdoutSink): "it rejects nothing",
+    (ShowsItsSecret, CallbackSink): "it has no secrets",
+    (ShowsItsSecret, FileSink): "it has no secrets",
+    (ShowsItsSecret, StdoutSink): "it has no secrets",
+    (SendsHalfABatch, WebhookSink): "it has no batches",
+    (SendsHalfABatch, SnsSink): "it has no batches",
+    (SendsHalfABatch, CallbackSink): "it has no batches",
+}
+TWINS = [
+    pytest.param(kind, fault, id=f"{kind.__name__}-{fault.__name__}")
+    for kind in RIGS
+    for fault in FAULTS
+    if (fault, kind) not in NO_SUCH_FAULT
+]
+
+
+async def run_test(name: str, kind: type[Any], fault: type, directory: Path) -> None:
+    async with RIGS[kind](with_settings(kind, fault), directory) as rig:
+        if fault is ShowsItsSecret:
+            type(rig.sink).planted = rig.secrets[0]  # type: ignore[attr-defined]
+        await getattr(SinkConformance(), name)(rig)
+
+
+@pytest.mark.parametrize(("kind", "fault"), TWINS)
+async def test_the_suite_refuses_a_broken_twin(
+    kind: type, fault: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test that names the fault passes for the honest sink, and fails for the same sink with the fault in it."""
+    for name in ("honest", "broken"):
+        (tmp_path / name).mkdir()
+    await run_test(FAULTS[fault], kind, Honest, tmp_path / "honest")
+    monkeypatch.setattr(suite, "PATIENCE", 2.0)
+    with pytest.raises((AssertionError, pytest.fail.Exception, RuntimeError)):
+        await run_test(FAULTS[fault], kind, fault, tmp_path / "broken")
+    for task in LeavesTasks.left:
+        task.cancel()
+    LeavesTasks.left.clear()
+
+
+def test_every_test_of_the_suite_finds_something() -> None:
+    """A test that no twin fails would prove nothing; those that repeat another's proof over other input are named."""
+    tests = {name for name in vars(SinkConformance) if name.startswith("test_")}
+    variations = {
+        "test_every_type_of_event_can_be_sent",
+        "test_an_event_with_fields_left_out_is_sent_as_it_was_given",
+        "test_a_far_end_that_breaks_off_is_a_reason_to_retry",
+    }
+    assert tests == {*FAULTS.values(), *variations}
+
+
+def test_settings_of_every_sink_have_a_name_and_a_type() -> None:
+    for kind in RIGS:
+        assert issubclass(kind.settings_model, SinkSettings)  # type: ignore[attr-defined]

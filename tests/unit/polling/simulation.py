@@ -1,0 +1,223 @@
+"""Hours of polling in milliseconds: a scope over the emulator's world, without HTTP, on a virtual clock.
+
+The answers are the emulator's own JSON, read by our own parser, so that what is simulated is only the network and time.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import looptime
+
+from poller.bell import Bell
+from poller.core.cadence import Pace
+from poller.core.errors import Blind, ServiceError, Throttled, Transient
+from poller.core.events import Event, Place
+from poller.core.runs import Snapshot
+from poller.emulator.errors import Refused
+from poller.emulator.instants import instant_of
+from poller.emulator.lives import Life
+from poller.emulator.runs import RunSpec
+from poller.emulator.service import Request, Service
+from poller.emulator.world import World
+from poller.gate import RecordGate
+from poller.healthomics.parse import BY_CODE, page_of, snapshot_of
+from poller.polling.discovery import Rule
+from poller.polling.loop import Scope
+from poller.ports import Page, Store
+from poller.store.opening import open_store
+from poller.telemetry import Tally
+
+T = TypeVar("T")
+START = datetime(2026, 11, 23, 8, tzinfo=UTC)
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+LATENCY = 0.06
+
+
+def virtually(body: Callable[[], Awaitable[T]]) -> T:
+    """Run a coroutine function on a loop whose time passes as fast as it is waited for."""
+
+    async def main() -> T:
+        return await body()
+
+    with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0, noop_cycles=0)) as runner:
+        return runner.run(main())
+
+
+class VirtualClock:
+    """A Clock that follows the loop's time."""
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+
+@dataclass
+class SimulatedService:
+    """A RunService over a world. `fails` may raise for a call; `quota` is calls per second, per operation."""
+
+    world: World
+    clock: VirtualClock
+    quota: float | None = None
+    account_id: str | None = ACCOUNT
+    fails: Callable[[str, str | None], None] = lambda _operation, _run_id: None
+    latency: float = LATENCY
+    calls: Counter[str] = field(default_factory=Counter)
+    times: list[tuple[float, str, str | None]] = field(default_factory=list)
+    throttled: int = 0
+    renewed: int = 0
+    _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.service = Service(self.world, lambda _: Life.of("RUNNING"))
+
+    async def get_run(self, run_id: str) -> Snapshot:
+        body, asked, answered = await self._call("GetRun", Request("GetRun", {"id": run_id}), run_id)
+        return snapshot_of(body, run_id, asked_at=asked, answered_at=answered)
+
+    async def list_runs(
+        self, *, status: str | None = None, name: str | None = None, group: str | None = None, token: str | None = None
+    ) -> Page:
+        given = {"status": status, "name": name, "runGroupId": group, "startingToken": token, "maxResults": "100"}
+        query = {key: [value] for key, value in given.items() if value is not None}
+        body, asked, answered = await self._call("ListRuns", Request("ListRuns", query=query), None)
+        return page_of(body, headers={}, asked_at=asked, answered_at=answered)
+
+    async def account(self) -> str | None:
+        self.fails("GetCallerIdentity", None)
+        return self.account_id
+
+    async def renew(self) -> None:
+        self.renewed += 1
+
+    async def close(self) -> None:
+        pass
+
+    async def _call(self, operation: str, request: Request, run_id: str | None) -> tuple[bytes, datetime, datetime]:
+        asked = self.clock.now()
+        self.calls[operation] += 1
+        self.times.append((self.clock.monotonic(), operation, run_id))
+        await anyio.sleep(self.latency / 2)
+        if not self._take(operation):
+            self.throttled += 1
+            raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
+        self.fails(operation, run_id)
+        try:
+            answer = self.service.answer(request, instant_of(self.clock.now()))
+        except Refused as refused:
+            raise BY_CODE.get(refused.code, Transient)(refused.code, refused.message, operation=operation) from refused
+        await anyio.sleep(self.latency / 2)
+        return answer.body, asked, self.clock.now()
+
+    def _take(self, operation: str) -> bool:
+        if self.quota is None:
+            return True
+        now = self.clock.monotonic()
+        tokens, updated = self._tokens.get(operation, (self.quota, now))
+        tokens = min(self.quota, tokens + (now - updated) * self.quota)
+        allowed = tokens >= 1
+        self._tokens[operation] = (tokens - 1 if allowed else tokens, now)
+        return allowed
+
+
+@dataclass
+class Simulation:
+    """A world, a service over it, a record, and one scope after another that follows."""
+
+    world: World
+    service: SimulatedService
+    clock: VirtualClock
+    store: Store
+    rng: random.Random
+    pace: Pace
+    tally: Tally = field(default_factory=Tally)
+    gate: RecordGate = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gate = RecordGate(self.clock, self.rng.random)
+
+    def start_run(self, *steps: Any, **options: Any) -> str:
+        return self.world.start(RunSpec(life=Life.of(*steps), **options), instant_of(self.clock.now())).id
+
+    def start_life(self, life: Life, **options: Any) -> str:
+        return self.world.start(RunSpec(life=life, **options), instant_of(self.clock.now())).id
+
+    def advance(self) -> None:
+        self.world.advance(instant_of(self.clock.now()))
+
+    @asynccontextmanager
+    async def polling(self, rule: Rule = Rule(discover=True), run_ids: tuple[str, ...] = ()) -> AsyncIterator[Scope]:  # noqa: B008 - frozen
+        """A scope that runs while the context is open; leaving it is a crash, not a stop."""
+        scope = Scope(
+            place=Place(REGION, REGION, None),
+            service=self.service,
+            store=self.store,
+            gate=self.gate,
+            bell=Bell(),
+            clock=self.clock,
+            chance=self.rng.random,
+            tally=self.tally,
+            instance="test",
+            pace=self.pace,
+            rule=rule,
+            run_ids=run_ids,
+        )
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(scope.run)
+            yield scope
+            tasks.cancel_scope.cancel()
+
+    async def events(self, kind: str | None = None) -> list[Event]:
+        events = await self.store.events(limit=100_000)
+        return [event for event in events if kind is None or event.kind == kind]
+
+    async def kinds(self, run_id: str) -> list[str]:
+        return [event.kind for event in await self.events() if event.run_id == run_id]
+
+    def truth(self) -> dict[tuple[str, str], list[tuple[str, datetime]]]:
+        """What truly happened: (run id, uuid) -> statuses and when."""
+        self.advance()
+        lives: dict[tuple[str, str], list[tuple[str, datetime]]] = {}
+        for one in self.world.transitions:
+            lives.setdefault((one.run_id, one.uuid), []).append((one.status, one.at))
+        return lives
+
+
+@asynccontextmanager
+async def simulated(
+    *,
+    seed: int = 1,
+    pace: Pace = Pace(),  # noqa: B008 - frozen
+    quota: float | None = None,
+    order: Any = "newest",
+    speed: float = 1.0,
+) -> AsyncIterator[Simulation]:
+    clock = VirtualClock()
+    rng = random.Random(seed)
+    world = World(account_id=ACCOUNT, region=REGION, rng=random.Random(seed), order=order, speed=speed)
+    store = open_store("sqlite://", directory=Path.cwd())
+    await store.open()
+    try:
+        yield Simulation(world, SimulatedService(world, clock, quota), clock, store, rng, pace)
+    finally:
+        await store.close()
+
+
+def refused(kind: type[ServiceError], code: str) -> ServiceError:
+    return kind(code, "as the test wants it", operation="test")
+
+
+NO_CREDENTIALS = Blind("ExpiredTokenException", "The security token included in the request is expired")

@@ -1,0 +1,64 @@
+"""Queries that must not slow down with a backlog: their plans use the index made for them, and never sort or scan."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Executable, create_engine, select
+from sqlalchemy.dialects import sqlite
+
+from poller.core.deliveries import DeliveryState
+from poller.store import reading, telling
+from poller.store.migrating import create
+from poller.store.schema import deliveries, is_head, is_live, runs
+from poller.testing.stores import AT
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        create(connection)
+        yield connection
+    engine.dispose()
+
+
+def plan(connection: Connection, statement: Any) -> str:
+    """SQLite's plan, a line per step, of the statement as it is sent: with parameters, whose values it cannot see."""
+    compiled = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"render_postcompile": True})
+    values = tuple(None for _ in compiled.positiontup or ())
+    return "\n".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values))
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (telling.due_heads("hook", AT, 100), "ready_by_due (sink=? AND due<?)"),
+        (telling.longest_untried_head("hook"), "ready_by_attempt (sink=?)"),
+        (telling.earliest_due("hook"), "ready_by_due (sink=?)"),
+        (telling.promote_one(), "owed_by_lane (sink=? AND lane=?)"),
+        (telling.promote_one(), "one_head_per_lane (sink=? AND lane=?)"),
+        (deliveries.update().where(is_head, deliveries.c.sink == "hook").values(due=AT), "one_head_per_lane (sink=?)"),
+        (select(runs.c.known).where(is_live, runs.c.scope == "x"), "runs_live (scope=?)"),
+        (
+            reading.listed_deliveries(sink="hook", state=DeliveryState.DEAD, run_id=None, limit=10),
+            "settled_by_stage (stage=? AND sink=?)",
+        ),
+        (
+            reading.listed_deliveries(sink=None, state=None, run_id=None, limit=10),
+            "deliveries_of_event",
+        ),
+    ],
+)
+def test_the_hot_queries_find_their_rows_by_an_index(connection: Connection, statement: Executable, index: str) -> None:
+    steps = plan(connection, statement)
+    assert index in steps
+    assert "TEMP B-TREE" not in steps
+    assert "SCAN events" not in steps
+
+
+def test_claiming_reads_the_bodies_of_what_it_claims_only(connection: Connection) -> None:
+    steps = plan(connection, telling.due_heads("hook", AT, 100)).splitlines()
+    assert len(steps) == 2
+    assert steps[0].startswith("SEARCH deliveries")
+    assert steps[1].startswith("SEARCH events USING INTEGER PRIMARY KEY")
