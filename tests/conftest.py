@@ -1,10 +1,14 @@
 """What all tests share."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+asyncio.set_event_loop(None)
+"""pytest-asyncio 1.5 asks for the loop of before, which then makes one that nobody closes: an error of other tests."""
 
 
 @pytest.fixture(autouse=True)

@@ -140,13 +140,15 @@ def resolve_region(aws: AwsSettings) -> str:
 
     Raises: ConfigError if there is none, or the profile does not exist.
     """
-    if aws.region:
+    if aws.region and not aws.profile:
         return aws.region
     from botocore.exceptions import BotoCoreError
     from botocore.session import Session
 
     try:
-        region = Session(profile=aws.profile).get_config_variable("region")
+        session = Session(profile=aws.profile)
+        session.get_scoped_config()  # a profile that does not exist is said here, and not taken for blindness
+        region = aws.region or session.get_config_variable("region")
     except BotoCoreError as error:
         raise ConfigError(f"[aws] profile: {error}") from error
     if not region:

@@ -74,7 +74,7 @@ class Listener:
             await never_cancelling(self.callback, event)
         except Exception:
             self.tally.add("listener_failures", listener=self.name)
-            log.exception("listener.failed", listener=self.name, event=event.id, run=event.run_id)
+            log.exception("listener.failed", listener=self.name, event_id=event.id, run=event.run_id)
         finally:
             self.calling = False
             self._moved.ring()

@@ -185,7 +185,7 @@ class OutletWorker:
     def _judge(self, outcome: Outcome) -> Settlement:
         """What an outcome means for its delivery and for the sink."""
         delivery, now = outcome.delivery, self.clock.now()
-        facts = {"sink": self.name, "run": delivery.event.run_id, "event": delivery.event.id}
+        facts = {"sink": self.name, "run": delivery.event.run_id, "event_id": delivery.event.id}
         if outcome.error is None:
             self._far_end_answers()
             self.last_acknowledged_at = now

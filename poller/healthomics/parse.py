@@ -78,6 +78,8 @@ def error_of(error: Exception, operation: str) -> ServiceError:
         kind = BY_CODE.get(code, Transient)
         if kind is RunGone and operation != "GetRun":
             kind = Transient
+        if kind is Denied and error.operation_name.startswith(("AssumeRole", "GetRoleCredentials")):
+            kind = Blind  # it is the credentials that are refused, not the question
         return kind(code, str(said.get("Message", "")), operation=operation)
     if isinstance(error, NO_CREDENTIALS):
         return Blind(type(error).__name__, str(error), operation=operation)
@@ -162,7 +164,7 @@ def _snapshot(
 
 def _json_object(body: bytes, operation: str) -> Mapping[str, Json]:
     try:
-        answer: Any = json.loads(body)
+        answer: Any = json.loads(body, parse_constant=lambda _: None)  # NaN and Infinity are no JSON to others
     except ValueError as error:
         raise Transient("unreadable", "the answer is not JSON", operation=operation) from error
     if not isinstance(answer, dict):

@@ -100,6 +100,7 @@ class Looks:
 
     def held_back(self, operation: Operation, *, waiting: bool) -> None:
         """Note whether calls wait for this budget: it grows only while they do."""
+        waiting = waiting and self.in_flight[operation] < MOST_IN_FLIGHT
         self.budgets[operation] = budget.held_back(self.budgets[operation], self.clock.monotonic(), waiting=waiting)
 
     def take(self, operation: Operation) -> None:

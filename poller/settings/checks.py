@@ -162,26 +162,6 @@ def _polling(settings: Settings) -> Iterator[Problem]:
             f"({format_duration(low)}) is longer than {spell('max_interval')}; lower the first or raise the second",
             (("polling", "max_interval"),),
         )
-    if polling.vanish_deadline <= low:
-        yield Problem(
-            ("polling", "vanish_deadline"),
-            f"({format_duration(polling.vanish_deadline)}) leaves no time to ask a second time; raise it above "
-            f"{spell('min_interval')}",
-            (key,),
-        )
-    if polling.blind_after < low:
-        yield Problem(
-            ("polling", "blind_after"),
-            f"({format_duration(polling.blind_after)}) is shorter than {spell('min_interval')}: every wait would be "
-            "told as blindness; raise it",
-            (key,),
-        )
-    if timedelta(0) < polling.discover_ended < low:
-        yield Problem(
-            ("polling", "discover_ended"),
-            f"({format_duration(polling.discover_ended)}) is shorter than {spell('min_interval')}; raise it, or set 0",
-            (key,),
-        )
 
 
 def _record(settings: Settings) -> Iterator[Problem]:

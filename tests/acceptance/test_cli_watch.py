@@ -48,9 +48,7 @@ def test_each_line_of_json_is_an_event_and_all_talk_is_on_stderr(emulator: Runni
     ],
     ids=["cancelled", "one cancelled", "one failed", "deleted"],
 )
-def test_the_worst_end_of_several_is_told(
-    emulator: RunningEmulator, run: Run, lives: list[Life], code: int
-) -> None:
+def test_the_worst_end_of_several_is_told(emulator: RunningEmulator, run: Run, lives: list[Life], code: int) -> None:
     assert run("watch", *(emulator.start_run(life) for life in lives), *FAST).code == code
 
 
@@ -107,9 +105,7 @@ def test_no_access_at_the_start_is_an_error(
     assert "UnrecognizedClientException" in ended.talk
 
 
-def test_blindness_after_the_start_is_waited_out(
-    emulator: RunningEmulator, start: Start
-) -> None:
+def test_blindness_after_the_start_is_waited_out(emulator: RunningEmulator, start: Start) -> None:
     run_id = emulator.start_run(ENDLESS)
     process = start("watch", run_id, *FAST)
     process.wait_for("RUNNING")
@@ -160,9 +156,7 @@ def test_task_progress_that_is_denied_is_gone_without(emulator: RunningEmulator)
     assert emulator.call_counts["ListRunTasks"] - before == 1
 
 
-def test_an_arn_names_the_region_too(
-    emulator: RunningEmulator, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_arn_names_the_region_too(emulator: RunningEmulator, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     run_id = emulator.start_run(GOOD)
     assert run("watch", f"arn:aws:omics:us-east-1:123456789012:run/{run_id}", *FAST).code == 0

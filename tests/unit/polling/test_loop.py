@@ -17,7 +17,10 @@ from poller.polling.discovery import Rule
 from tests.unit.polling.simulation import NO_CREDENTIALS, START, Simulation, refused, simulated, virtually
 
 BRISK = Pace(
-    min_interval=timedelta(milliseconds=500), max_interval=timedelta(seconds=10), ceiling=10, vanish_deadline=timedelta(seconds=6)
+    min_interval=timedelta(milliseconds=500),
+    max_interval=timedelta(seconds=10),
+    ceiling=10,
+    vanish_deadline=timedelta(seconds=6),
 )
 ORDINARY = (("PENDING", 30), ("STARTING", 60), ("RUNNING", 600), ("STOPPING", 30), "COMPLETED")
 
@@ -87,6 +90,7 @@ def test_no_crash_loses_an_end_or_tells_one_twice(seed: int) -> None:
 def test_a_quarter_of_the_answers_failing_loses_nothing() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK, speed=20) as simulation:
+
             def fails(operation: str, _: str | None) -> None:
                 if simulation.rng.random() < 0.25 and operation != "GetCallerIdentity":
                     raise refused(Transient, simulation.rng.choice(["500", "reset", "unreadable"]))
@@ -119,7 +123,9 @@ def test_ten_runs_long_in_running_cost_under_a_thousand_calls_an_hour_discovery_
     async def body() -> None:
         async with simulated(pace=Pace()) as simulation:
             for _ in range(10):
-                simulation.start_run(("PENDING", 5), ("STARTING", 5), ("RUNNING", 100_000), "COMPLETED", starts_in=-1200)
+                simulation.start_run(
+                    ("PENDING", 5), ("STARTING", 5), ("RUNNING", 100_000), "COMPLETED", starts_in=-1200
+                )
             async with simulation.polling():
                 await anyio.sleep(900)
                 before = sum(simulation.service.calls.values())
@@ -441,7 +447,9 @@ def test_an_id_that_the_service_calls_wrong_is_unreachable_once() -> None:
     virtually(body)
 
 
-def test_while_the_record_cannot_be_written_nothing_is_asked_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_the_record_cannot_be_written_nothing_is_asked_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             for _ in range(20):

@@ -184,14 +184,11 @@ REFUSED: Final = [
     (SINK + SINK, ['config.toml:6 [[sinks]] "lims" name: another sink is named "lims" too']),
     # keys that contradict each other
     (
-        '[polling]\nmax_interval = "1m"\nmin_interval = "5m"\nvanish_deadline = "1h"\nblind_after = "1h"\n',
+        '[polling]\nmax_interval = "1m"\nmin_interval = "5m"\n',
         ["config.toml:3 [polling] min_interval (5m) is longer than max_interval (1m); lower the first or raise"],
     ),
     ("[polling]\nmin_interval = 0\n", ["config.toml:2 [polling] min_interval (0s) is too short; the least is 50ms"]),
     ('[polling]\nmin_interval = "49ms"\n', ["config.toml:2 [polling] min_interval (49ms) is too short"]),
-    ('[polling]\nvanish_deadline = "5s"\n', ["config.toml:2 [polling] vanish_deadline (5s) leaves no time", "(5s)"]),
-    ('[polling]\nblind_after = "1s"\n', ["config.toml:2 [polling] blind_after (1s) is shorter than min_interval (5s)"]),
-    ('[polling]\ndiscover_ended = "1s"\n', ["config.toml:2 [polling] discover_ended (1s) is shorter than"]),
     ("[store]\nretention = 0\n", ["config.toml:2 [store] retention: would forget everything at once"]),
     (
         '[http]\nlisten = "0.0.0.0:80"\n',

@@ -1,6 +1,5 @@
 """What the tests of sinks share."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from poller.sinks.toolbox import Tools
-
-asyncio.set_event_loop(None)
-"""pytest-asyncio 1.5 asks for the loop of before, which then makes one that nobody closes: an error of other tests."""
 
 
 class HandClock:

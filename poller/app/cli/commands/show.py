@@ -38,21 +38,6 @@ async def show(
             told = [{"position": event.position, "event": event.attributes} for event in events]
             out.document({"run": json_of_run(row), "snapshot": dict(row.snapshot), "events": told})
             return ExitCode.OK
-
-
-def _followed(*, live: bool, by_rule: bool, muted: bool) -> str:
-    if muted:
-        return "no, it is muted; `omics-poller add` undoes that"
-    if not live:
-        return "no, its story is over"
-    return "yes, discovered" if by_rule else "yes, named"
-
-
-def _shown(value: object) -> str | None:
-    """A field of GetRun; None for an empty one."""
-    if isinstance(value, dict | list):
-        return dumps(value, ensure_ascii=False) if value else None
-    return None if value is None else str(value)
         known = row.known
         muted = any(one.run_id == known.run_id and one.mode == "mute" for one in await record.store.watches())
         out.facts(
