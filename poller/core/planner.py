@@ -2,9 +2,9 @@
 
 Pure: it is told what was seen and what moment it is (seconds of a monotonic clock), and answers with the next look.
 Direct looks (GetRun) and lists (ListRuns) spend two different quotas, so each has a lane of its own. A run is due by
-its cadence; where reading the lists from its status on costs fewer calls than asking about each run in them, the due run
-makes a sweep due instead. A sweep reads the lists in lifecycle order, each whole before the next, so that a run that
-moves on meanwhile is seen twice, never missed; who is missing from a whole sweep is asked about by one GetRun.
+its cadence; where reading the lists from its status on costs fewer calls than asking about each run in them, the due
+run makes a sweep due instead. A sweep reads the lists in lifecycle order, each whole before the next, so that a run
+that moves on meanwhile is seen twice, never missed; who is missing from a whole sweep is asked about by one GetRun.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -349,7 +349,7 @@ class Planner:
                 heappush(self._ready, (slot.priority, due, serial, run_id))
 
     def _sweep_pays(self, slot: _Slot) -> bool:
-        """Whether reading the lists from this run's status on costs no more calls than asking about each of its peers."""
+        """Whether reading the lists from this run's status on costs no more calls than asking about each of them."""
         if not self.lists_allowed or self._sweep.failures >= _LISTS_FAIL_AFTER:
             return False
         if slot.rank < 0 or not (slot.by_rule or self.groups == (None,)):

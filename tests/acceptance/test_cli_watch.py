@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from poller.app.cli.commands import watch as command
-from poller.emulator import Fault, Life
+from poller.emulator import GONE, Fault, Life
 from poller.testing.emulator import RunningEmulator
 from tests.acceptance.conftest import Run, Start, at_a_terminal, into_a_reader_that_leaves
 
@@ -52,13 +52,10 @@ def test_the_worst_end_of_several_is_told(emulator: RunningEmulator, run: Run, l
     assert run("watch", *(emulator.start_run(life) for life in lives), *FAST).code == code
 
 
-def test_a_run_that_vanished(emulator: RunningEmulator, start: Start) -> None:
-    run_id = emulator.start_run(ENDLESS)
-    process = start("watch", run_id, *FAST)
-    process.wait_for("RUNNING")
-    emulator.evict(run_id)
-    process.wait_for("VANISHED")
-    assert process.end() == 12
+def test_a_run_that_vanished(emulator: RunningEmulator, run: Run) -> None:
+    ended = run("watch", emulator.start_run(Life.of(("RUNNING", 0.5), GONE)), *FAST)
+    assert ended.code == 12
+    assert "VANISHED" in ended.data
 
 
 def test_a_run_that_the_service_calls_invalid_is_unreachable(emulator: RunningEmulator, run: Run) -> None:
@@ -69,13 +66,12 @@ def test_a_run_that_the_service_calls_invalid_is_unreachable(emulator: RunningEm
     assert "UNREACHABLE" in ended.data
 
 
-def test_a_run_whose_id_was_taken_over_counts_as_vanished(emulator: RunningEmulator, start: Start) -> None:
+def test_a_run_whose_id_was_taken_over_counts_as_vanished(emulator: RunningEmulator, run: Run) -> None:
     run_id = emulator.start_run(ENDLESS, run_id="4711")
-    process = start("watch", run_id, *FAST)
-    process.wait_for("RUNNING")
-    emulator.evict(run_id)
-    emulator.start_run(GOOD, run_id="4711")
-    assert process.end() == 12
+    emulator.start_run(GOOD, run_id=run_id, starts_in=0.7)
+    ended = run("watch", run_id, *FAST)
+    assert ended.code == 12
+    assert "REPLACED" in ended.data
 
 
 def test_the_end_of_the_patience(emulator: RunningEmulator, run: Run) -> None:
@@ -105,16 +101,14 @@ def test_no_access_at_the_start_is_an_error(
     assert "UnrecognizedClientException" in ended.talk
 
 
-def test_blindness_after_the_start_is_waited_out(emulator: RunningEmulator, start: Start) -> None:
-    run_id = emulator.start_run(ENDLESS)
-    process = start("watch", run_id, *FAST)
-    process.wait_for("RUNNING")
-    emulator.down()
-    try:
-        emulator.move_run(run_id, "COMPLETED")
-    finally:
-        emulator.up()
-    assert process.end() == 0
+def test_blindness_after_the_start_is_waited_out(emulator: RunningEmulator, run: Run) -> None:
+    run_id = emulator.start_run(Life.of(("RUNNING", 1), "COMPLETED"))
+    emulator.add_fault(Fault(kind="error", code="ExpiredTokenException", start=0.7, end=2))
+    ended = run("watch", run_id, *FAST)
+    assert ended.code == 0
+    assert "blind" in ended.talk
+    assert "ExpiredTokenException" in ended.talk
+    assert "recovered" in ended.talk
 
 
 def test_until_is_reached_when_the_status_is_told(emulator: RunningEmulator, run: Run) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from poller.core.cadence import Pace
 from poller.core.errors import BadRequest, Denied, StoreUnavailable, Transient
+from poller.core.events import Event
 from poller.core.machine import ENDS, RANK
 from poller.core.runs import Verdict
 from poller.emulator.instants import instant_of
@@ -27,7 +28,7 @@ ORDINARY = (("PENDING", 30), ("STARTING", 60), ("RUNNING", 600), ("STOPPING", 30
 
 async def check_told(simulation: Simulation) -> None:
     """Every end that happened was told once; the rest in order, with what lay between, in true windows."""
-    by_life: dict[tuple[str, str], list] = {}
+    by_life: dict[tuple[str, str], list[Event]] = {}
     for event in await simulation.events():
         if event.run_id is not None:
             by_life.setdefault((event.run_id, event.data["run_uuid"]), []).append(event)
@@ -108,10 +109,10 @@ def test_a_quarter_of_the_answers_failing_loses_nothing() -> None:
 def test_a_quota_that_is_hidden_is_learned_and_loses_nothing() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK, quota=3) as simulation:
-            for _ in range(200):
-                simulation.start_life(Life.of(*ORDINARY), starts_in=simulation.rng.uniform(1, 900))
+            for _ in range(100):
+                simulation.start_life(Life.of(*ORDINARY), starts_in=simulation.rng.uniform(1, 600))
             async with simulation.polling():
-                await anyio.sleep(7200)
+                await anyio.sleep(1800)
             await check_told(simulation)
             calls = sum(simulation.service.calls.values())
             assert simulation.service.throttled / calls < 0.05
@@ -381,7 +382,8 @@ def test_a_denied_run_is_unreachable_while_others_answer() -> None:
             simulation.service.fails = fails
             async with simulation.polling(Rule(), tuple(runs)):
                 await anyio.sleep(600)
-            assert await simulation.kinds(runs[0]) == ["unreachable"]
+            told = await simulation.kinds(runs[0])
+            assert told in (["unreachable"], ["running", "unreachable"])  # a list may have shown it before
             assert await simulation.kinds(runs[1]) == ["running", "completed"]
             assert await simulation.events("blind") == []
 
@@ -456,7 +458,7 @@ def test_while_the_record_cannot_be_written_nothing_is_asked_and_nothing_is_lost
                 simulation.start_run(*ORDINARY, starts_in=simulation.rng.uniform(0, 600))
             commit = simulation.store.commit_round
 
-            async def unavailable(_: object) -> list:
+            async def unavailable(_: object) -> list[Event]:
                 raise StoreUnavailable("database or disk is full")
 
             async with simulation.polling():

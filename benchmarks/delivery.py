@@ -1,0 +1,186 @@
+"""Deliveries a second, recorded durably, against a program that just POSTs the same bytes.
+
+The receiver is a process of its own that reads the body and answers 204. One way is what the daemon does: claim from a
+file (WAL, synchronous FULL), send through the webhook sink, settle. The other is a bare loop of as many workers over
+one aiohttp session, which remembers nothing. They take turns, A B A B, and what counts is the median of the pairs'
+ratios: the machine's other load then falls on both.
+"""
+
+import asyncio
+import base64
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import anyio
+from aiohttp import web
+from pydantic import SecretStr
+
+from benchmarks.processes import serving
+from benchmarks.tables import show, times
+from poller.bell import Bell
+from poller.clock import SystemClock
+from poller.core.events import Draft, Event
+from poller.core.routing import Route
+from poller.core.samples import sample_event
+from poller.delivery.dispatcher import Dispatcher
+from poller.delivery.outlet import Outlet
+from poller.gate import RecordGate
+from poller.ports import Round
+from poller.sinks.toolbox import Tools
+from poller.sinks.webhook import CONTENT_TYPE, WebhookSettings, WebhookSink
+from poller.store.store import SqliteStore
+from poller.telemetry import Tally, library_logging
+
+GOAL: Final = 0.5
+CONCURRENCY: Final = 16
+SINK: Final = "hook"
+SECRET: Final = SecretStr("whsec_" + base64.b64encode(bytes(range(32))).decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """How one turn went: deliveries a second of the clock, and CPU seconds of the sender for each."""
+
+    per_second: float
+    cpu: float
+
+
+def drafts_of(events: Sequence[Event]) -> list[Draft]:
+    """Events as the asking side hands them to the record."""
+    return [
+        Draft(one.id, one.source, one.type, one.subject, one.time, one.data, one.data["run_uuid"], one.run_id)
+        for one in events
+    ]
+
+
+async def prefill(store: SqliteStore, events: Sequence[Event]) -> None:
+    """Record events that are owed to the sink."""
+    now = datetime.now(UTC)
+    await store.use_routes([Route(SINK)], now)
+    drafts = drafts_of(events)
+    for begin in range(0, len(drafts), 500):
+        await store.commit_round(Round(at=now, scope="bench", drafts=drafts[begin : begin + 500]))
+
+
+async def dispatched(directory: Path, url: str, events: Sequence[Event], *, signed: bool) -> Figure:
+    """Deliver all through dispatcher, webhook sink and a file."""
+    clock, tally = SystemClock(), Tally()
+    store = SqliteStore(directory / f"{time.monotonic_ns()}.db")
+    await store.open()
+    tools = Tools(clock, directory)
+    try:
+        await prefill(store, events)
+        settings = WebhookSettings(
+            name=SINK, type="webhook", url=url, secret=SECRET if signed else None, concurrency=CONCURRENCY
+        )
+        dispatcher = Dispatcher(
+            [Outlet(WebhookSink(settings, tools), settings)],
+            store=store,
+            gate=RecordGate(clock, random.random),
+            bell=Bell(),
+            clock=clock,
+            chance=random.random,
+            tally=tally,
+        )
+        begun, cpu = time.perf_counter(), time.process_time()
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(dispatcher.run)
+            while tally.count("deliveries", outcome="acknowledged") < len(events):
+                await anyio.sleep(0.005)
+            await dispatcher.drained()
+            figure = Figure(
+                len(events) / (time.perf_counter() - begun), (time.process_time() - cpu) / len(events)
+            )
+            tasks.cancel_scope.cancel()
+        return figure
+    finally:
+        await tools.close()
+        await store.close()
+
+
+async def bare(url: str, events: Sequence[Event]) -> Figure:
+    """POST all in a loop of workers, and forget them."""
+    headers = {"content-type": CONTENT_TYPE}
+    waiting = deque(event.body for event in events)
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        while waiting:
+            async with session.post(url, data=waiting.popleft(), headers=headers) as answer:
+                await answer.read()
+
+    begun, cpu = time.perf_counter(), time.process_time()
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        await asyncio.gather(*(work(session) for _ in range(CONCURRENCY)))
+    return Figure(len(events) / (time.perf_counter() - begun), (time.process_time() - cpu) / len(events))
+
+
+async def serve() -> None:
+    """The receiver: reads a body, answers 204."""
+
+    async def take(request: web.BaseRequest) -> web.Response:
+        await request.read()
+        return web.Response(status=204)
+
+    runner = web.ServerRunner(web.Server(take, access_log=None))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(f'{{"url": "http://127.0.0.1:{runner.addresses[0][1]}/hook"}}', flush=True)
+    await asyncio.Event().wait()
+
+
+async def measure(url: str, directory: Path, count: int, pairs: int) -> dict[str, list[Figure]]:
+    """All turns, by way."""
+    events = [sample_event("completed", run_id=str(7_000_000 + number)) for number in range(count)]
+    figures: dict[str, list[Figure]] = {"bare": [], "plain": [], "signed": []}
+    await bare(url, events[: count // 10])  # the receiver's first requests cost more than all others
+    for _ in range(pairs):
+        figures["bare"].append(await bare(url, events))
+        figures["plain"].append(await dispatched(directory, url, events, signed=False))
+        figures["signed"].append(await dispatched(directory, url, events, signed=True))
+    return figures
+
+
+def report(*, quick: bool) -> None:
+    """Measure and print."""
+    library_logging()
+    count, pairs = (1000, 2) if quick else (5000, 3)
+    with tempfile.TemporaryDirectory() as directory, serving("benchmarks.delivery", "receiver") as url:
+        figures = asyncio.run(measure(url, Path(directory), count, pairs))
+    rows = []
+    for way, name in (("bare", "bare aiohttp loop"), ("plain", "poller, unsigned"), ("signed", "poller, signed")):
+        turns = figures[way]
+        ratio = statistics.median(
+            one.per_second / other.per_second for one, other in zip(turns, figures["bare"], strict=True)
+        )
+        cpu = statistics.median(one.cpu for one in turns)
+        rows.append(
+            [
+                name,
+                f"{statistics.median(one.per_second for one in turns):,.0f}",
+                " ".join(f"{one.per_second:,.0f}" for one in turns),
+                times(ratio),
+                f"{cpu * 1e6:,.0f} us",
+                "" if way == "bare" else f">= {GOAL}: {'met' if ratio >= GOAL else 'MISSED'}",
+            ]
+        )
+    show(
+        f"Durable deliveries: {count:,} events of as many runs, {CONCURRENCY} at a time, file with synchronous FULL",
+        ["", "per second", "turns", "ratio", "sender's CPU each", "goal"],
+        rows,
+    )
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["receiver"]:
+    asyncio.run(serve())
