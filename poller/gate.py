@@ -29,6 +29,7 @@ class RecordGate:
         self.chance = chance
         self.closed_since: datetime | None = None
         self.reason: str | None = None
+        self._failing = 0
         self._opened = anyio.Event()
         self._opened.set()
 
@@ -42,28 +43,36 @@ class RecordGate:
         Raises: StoreRefused, and whatever else waiting does not mend.
         """
         failures = 0
-        while True:
-            try:
-                result = await operation()
-            except StoreUnavailable as error:
-                failures += 1
-                self._close(error)
-                await self.clock.sleep(full_jitter(failures, _FIRST_WAIT, _LONGEST_WAIT, self.chance()).total_seconds())
-            else:
-                if failures:
-                    self._open()
-                return result
+        done = False
+        try:
+            while True:
+                try:
+                    result = await operation()
+                    done = True
+                    return result
+                except StoreUnavailable as error:
+                    failures += 1
+                    self._close(error, first=failures == 1)
+                wait = full_jitter(failures, _FIRST_WAIT, _LONGEST_WAIT, self.chance())
+                await self.clock.sleep(wait.total_seconds())
+        finally:
+            if failures:  # also if it was given up: nobody else would find out that the record is well again
+                self._leave(recovered=done)
 
-    def _close(self, error: StoreUnavailable) -> None:
+    def _close(self, error: StoreUnavailable, *, first: bool) -> None:
         self.reason = str(error)
+        self._failing += first
         if self.closed_since is None:
             self.closed_since = self.clock.now()
             self._opened = anyio.Event()
             log.error("store.unavailable", reason=self.reason)
 
-    def _open(self) -> None:
-        if self.closed_since is not None:
-            seconds = (self.clock.now() - self.closed_since).total_seconds()
-            log.info("store.recovered", seconds=round(seconds, 3))
+    def _leave(self, *, recovered: bool) -> None:
+        """One operation fails no more; the gate is open once none does."""
+        self._failing -= 1
+        if self._failing == 0 and self.closed_since is not None:
+            if recovered:
+                seconds = (self.clock.now() - self.closed_since).total_seconds()
+                log.info("store.recovered", seconds=round(seconds, 3))
             self.closed_since = self.reason = None
             self._opened.set()

@@ -218,6 +218,11 @@ class Poller:
         rounds = self._running().scopes[0].rounds
         return rounds.access.sight if rounds is not None else Sight()
 
+    @property
+    def crashes(self) -> int:
+        """How often a part of it crashed and was started again; the log says why."""
+        return int(self._running().tally.count("crashes"))
+
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _running(self) -> Parts:

@@ -25,7 +25,7 @@ from poller.gate import RecordGate
 from poller.polling.access import Access
 from poller.polling.discovery import Discovery, Rule
 from poller.polling.looks import OPERATIONS, Answer, Looks
-from poller.polling.rounds import Rounds
+from poller.polling.rounds import Rounds, Waiters
 from poller.ports import Clock, RunService, ScopeState, Store
 from poller.telemetry import Tally
 
@@ -35,8 +35,8 @@ GATHER_SECONDS: Final = 0.02
 """How long the committer waits for answers that come together; far below the 200 ms that a commit may lag."""
 WATCHES_EVERY: Final = 1.0
 """Seconds between two looks at the watches that commands write into the record."""
-RATES_EVERY: Final = 300.0
-"""Seconds between two writings of the learned rates, which change all the time."""
+HOUSEKEEPING_EVERY: Final = 300.0
+"""Seconds between two writings of the learned rates, and between two trials of a list that was denied."""
 MOST_IN_A_ROUND: Final = 200
 
 
@@ -82,7 +82,9 @@ class Scope:
         self._stopping = False
         self._identified = False
         self._idle = anyio.Event()
-        self._committing = False
+        self._open_looks = 0
+        self._named: set[str] = set()
+        self._waiters: Waiters = {}
         self._watched = frozenset[str]()
         self._started_at = clock.now()
         self._turn = anyio.CancelScope()
@@ -105,6 +107,7 @@ class Scope:
 
     async def _run(self, task_status: TaskStatus[None]) -> None:
         self._identified = False
+        self._open_looks = 0
         self._started_at = self.clock.now()
         state = await self.gate.insist(lambda: self.store.scope(self.name)) or ScopeState(self.name, self.place.region)
         planner = Planner(
@@ -127,6 +130,7 @@ class Scope:
             discovery=Discovery(self.rule, state.discovered_through),
             tally=self.tally,
             rates=lambda: looks.rates,
+            waiters=self._waiters,
             include=self.include,
         )
         await self._take_up(rounds)
@@ -154,22 +158,18 @@ class Scope:
     async def follow(self, run_ids: Iterable[str], *, afresh: bool = False) -> None:
         """Follow runs from now on, if nobody does. `afresh` asks the service even if their end is on record."""
         assert self.rounds is not None, "the scope is not running"
+        run_ids = list(run_ids)
+        self._named.update(run_ids)
         await self._follow_ids(run_ids, self.rounds, afresh=afresh)
         self.wake()
 
     async def find(self, run_id: str) -> KnownRun:
         """Follow a run, and return what a GetRun that is sent from now on finds: the incarnation that lives now."""
         assert self.rounds is not None, "the scope is not running"
-        await self._follow_ids([run_id], self.rounds, afresh=True)
+        await self.follow([run_id], afresh=True)
         self.rounds.ask_soon(run_id)
         self.wake()
         return await self.rounds.answered(run_id)
-
-    def unfollow(self, run_id: str) -> None:
-        """Look at a run no more."""
-        if self.rounds is not None:
-            self.rounds.unfollow(run_id)
-            self.wake()
 
     # --- the tasks -------------------------------------------------------------------------------------------------
 
@@ -194,23 +194,22 @@ class Scope:
                     self._start_looks(tasks, send, planner, looks)
             if any(rounds.ladders.at_the_top()) and not rounds.access.sight.suspended:
                 await self._climb(rounds)
-            under_way = any(looks.in_flight.values()) or send.statistics().current_buffer_used or self._committing
-            if self._stopping and not under_way:
+            if self._stopping and not self._open_looks:
                 self._idle.set()
             with anyio.move_on_after(self._seconds_to_wait(planner, looks, rounds)):
                 await changed.wait()
-            await rounds.look_at_the_clock()
+            blind_at = rounds.access.blind_at()
+            if blind_at is not None and self.clock.now() >= blind_at:
+                await rounds.look_at_the_clock()
 
     def _start_looks(
         self, tasks: TaskGroup, send: MemoryObjectSendStream[Answer], planner: Planner, looks: Looks
     ) -> None:
         now = self.clock.monotonic()
         while looks.wait_seconds("GetRun") <= 0 and (run := planner.next_get_run(now)) is not None:
-            looks.take("GetRun")
-            tasks.start_soon(self._look, send, looks, run, name=f"GetRun {run.run_id}")
+            self._start_look(tasks, send, looks, run)
         while looks.wait_seconds("ListRuns") <= 0 and (page := planner.next_list(now)) is not None:
-            looks.take("ListRuns")
-            tasks.start_soon(self._look, send, looks, page, name=f"ListRuns {page.status}")
+            self._start_look(tasks, send, looks, page)
         looks.held_back("GetRun", waiting=planner.wants_get_run(now))
         looks.held_back("ListRuns", waiting=planner.wants_list(now))
 
@@ -228,16 +227,23 @@ class Scope:
             return
         look = planner.next_get_run(now) or planner.next_list(now)
         if look is not None:
-            looks.take("GetRun" if isinstance(look, GetRunLook) else "ListRuns")
-            tasks.start_soon(self._look, send, looks, look, name="probe")
+            self._start_look(tasks, send, looks, look)
 
-    async def _look(self, send: MemoryObjectSendStream[Answer], looks: Looks, look: GetRunLook | ListLook) -> None:
-        await send.send(await looks.look(look))
+    def _start_look(
+        self, tasks: TaskGroup, send: MemoryObjectSendStream[Answer], looks: Looks, look: GetRunLook | ListLook
+    ) -> None:
+        """Take a call from its budget and make it in a task of its own; its answer goes to the committer."""
+
+        async def call() -> None:
+            await send.send(await looks.look(look))
+
+        self._open_looks += 1
+        looks.take("GetRun" if isinstance(look, GetRunLook) else "ListRuns")
+        tasks.start_soon(call, name=str(look))
 
     async def _commit_answers(self, receive: MemoryObjectReceiveStream[Answer], rounds: Rounds) -> None:
         """Take the answers that came together through one transaction."""
         async for answer in receive:
-            self._committing = True
             answers = [answer]
             await self.clock.sleep(GATHER_SECONDS)
             while len(answers) < MOST_IN_A_ROUND:
@@ -246,17 +252,18 @@ class Scope:
                 except anyio.WouldBlock:
                     break
             await rounds.commit(answers)
-            self._committing = False
+            self._open_looks -= len(answers)
             self.wake()
 
     async def _notice_watches(self, rounds: Rounds) -> None:
         """Follow what commands add to the record, and let go what they remove or mute."""
-        kept_at = self.clock.monotonic()
+        housekept_at = self.clock.monotonic()
         while True:
             await self.clock.sleep(WATCHES_EVERY)
             await self._read_watches(rounds)
-            if self.clock.monotonic() - kept_at > RATES_EVERY:
-                kept_at = self.clock.monotonic()
+            if self.clock.monotonic() - housekept_at > HOUSEKEEPING_EVERY:
+                housekept_at = self.clock.monotonic()
+                rounds.planner.lists_allowed = True  # a permission may have been granted
                 await rounds.keep_state()
 
     # --- inside ----------------------------------------------------------------------------------------------------
@@ -314,14 +321,15 @@ class Scope:
         live = await self.gate.insist(lambda: self.store.live_runs(self.name))
         wanted = [known for known in live if self.rule.discover or not known.by_rule]
         await self._read_watches(rounds)
-        watched = self._watched | self.run_ids
+        named = self.run_ids | self._named
         keep = [
             known
             for known in wanted
-            if known.run_id not in rounds.discovery.muted and (known.by_rule or known.run_id in watched)
+            if known.run_id not in rounds.discovery.muted and (known.by_rule or known.run_id in named | self._watched)
         ]
         rounds.take_up(keep)
-        await self._follow_ids(self.run_ids, rounds)
+        await self._follow_ids(named, rounds)
+        await self._follow_ids(self._waiters, rounds, afresh=True)
         rounds.start_discovery()
 
     async def _follow_ids(self, run_ids: Iterable[str], rounds: Rounds, *, afresh: bool = False) -> None:
@@ -337,10 +345,10 @@ class Scope:
         followed = frozenset(row.run_id for row in rows if row.mode == "follow")
         muted = frozenset(row.run_id for row in rows if row.mode == "mute")
         rounds.discovery.muted = muted
-        for run_id in (self._watched - followed - self.run_ids) | (muted & rounds.runs.keys()):
+        for run_id in (self._watched - followed - self.run_ids - self._named) | (muted & rounds.runs.keys()):
             known = rounds.runs.get(run_id)
             if known is not None and (run_id in muted or not known.by_rule):
-                self.unfollow(run_id)
+                await rounds.let_go(run_id)
         new = followed - self._watched
         asked_now = {row.run_id for row in rows if row.added_at >= self._started_at}
         self._watched = followed

@@ -58,6 +58,10 @@ class _Waiter:
     known: KnownRun | None = None
 
 
+Waiters = dict[str, list[_Waiter]]
+"""Run id -> those who wait for an answer about it; it outlives a crash of the loop."""
+
+
 class Rounds:
     """What one scope knows, and the one way in which it comes to know more.
 
@@ -79,6 +83,7 @@ class Rounds:
         chance: Callable[[], float],
         tally: Tally,
         rates: Callable[[], Mapping[str, float]],
+        waiters: Waiters,
         include: Sequence[str] = (),
     ) -> None:
         self.access = access
@@ -97,7 +102,8 @@ class Rounds:
         self.ladders = Ladders(planner, pace, self.runs, clock.now, clock.monotonic)
         self._failures: dict[str, int] = {}
         self._list_failures = 0
-        self._waiters: dict[str, list[_Waiter]] = {}
+        self._waiters = waiters
+        self._one_at_a_time = anyio.Lock()
         self._last_ended_item: datetime | None = None
         self._ended_in_order = True
 
@@ -109,6 +115,10 @@ class Rounds:
 
     async def commit(self, answers: Sequence[Answer]) -> None:
         """Apply answers in the order in which they came, write what they change, then plan anew."""
+        async with self._one_at_a_time:
+            await self._commit(answers)
+
+    async def _commit(self, answers: Sequence[Answer]) -> None:
         work = _Work()
         for answer in answers:
             match answer:
@@ -134,13 +144,14 @@ class Rounds:
 
     async def follow(self, runs: Iterable[KnownRun]) -> None:
         """Follow runs from now on; they are written first, so that a restart knows them too."""
-        work = _Work()
-        for known in runs:
-            if known.run_id not in self.runs:
-                work.runs[known.run_id] = known
-                work.due[known.run_id] = self.clock.monotonic()
-        await self._write(work)
-        self._plan(work)
+        async with self._one_at_a_time:
+            work = _Work()
+            for known in runs:
+                if known.run_id not in self.runs:
+                    work.runs[known.run_id] = known
+                    work.due[known.run_id] = self.clock.monotonic()
+            await self._write(work)
+            self._plan(work)
 
     def take_up(self, runs: Iterable[KnownRun]) -> None:
         """Go on with what the record was following; everything is due, since nobody knows how long nobody looked."""
@@ -149,8 +160,12 @@ class Rounds:
             self.runs[known.run_id] = known
             self.planner.follow(known, now)
 
-    def unfollow(self, run_id: str) -> None:
+    async def let_go(self, run_id: str) -> None:
         """Look at a run no more; what is known of it stays in the record."""
+        async with self._one_at_a_time:
+            self._let_go(run_id)
+
+    def _let_go(self, run_id: str) -> None:
         self.runs.pop(run_id, None)
         self.planner.drop(run_id)
         self.ladders.leave(run_id)
@@ -182,25 +197,28 @@ class Rounds:
 
     async def climb(self) -> None:
         """Declare gone the runs of which nothing more is to be asked."""
-        now = self.clock.now()
-        work = _Work()
-        for known, evidence in self.ladders.at_the_top():
-            self._apply(work, vanish(known, now, evidence))
-        await self._write(work)
-        for run_id in work.runs:
-            self.ladders.leave(run_id)
-        self._plan(work)
-        for known in work.runs.values():
-            self._resolve_waiters(known, now)
+        async with self._one_at_a_time:
+            now = self.clock.now()
+            work = _Work()
+            for known, evidence in self.ladders.at_the_top():
+                self._apply(work, vanish(known, now, evidence))
+            await self._write(work)
+            for run_id in work.runs:
+                self.ladders.leave(run_id)
+            self._plan(work)
+            for known in work.runs.values():
+                self._resolve_waiters(known, now)
 
     async def lost(self, cause: Cause, detail: str) -> None:
         """Note that there is no access, and tell it."""
-        self.access.lost(cause, detail)
-        await self._write(_Work())
+        async with self._one_at_a_time:
+            self.access.lost(cause, detail)
+            await self._write(_Work())
 
     async def look_at_the_clock(self) -> None:
         """Tell blindness that time alone has brought: looks that do not come back at all."""
-        await self._write(_Work())
+        async with self._one_at_a_time:
+            await self._write(_Work())
 
     async def pin(self, account_id: str) -> None:
         """The account is known: from now on it is the only one whose answers count."""
@@ -209,7 +227,8 @@ class Rounds:
 
     async def keep_state(self) -> None:
         """Write what is remembered of the scope itself: the learned rates change without a round."""
-        await self._write(_Work(state_changed=True))
+        async with self._one_at_a_time:
+            await self._write(_Work(state_changed=True))
 
     # --- one answer each -------------------------------------------------------------------------------------------
 
@@ -436,7 +455,7 @@ class Rounds:
                 self.runs[run_id] = known
                 self.planner.follow(known, work.due[run_id], shown=work.shown.get(run_id))
             else:
-                self.unfollow(run_id)
+                self._let_go(run_id)
         self.ladders.plan()
 
     def _backoff(self, failures: int) -> float:

@@ -18,7 +18,7 @@ from botocore.config import Config
 from poller.core.samples import SAMPLE_TYPES, sample_event
 from poller.emulator import Fault, Life
 from poller.testing.emulator import RunningEmulator
-from tests.acceptance.conftest import COMMAND, Run, Start, at_a_terminal
+from tests.acceptance.conftest import COMMAND, Run, Start, at_a_terminal, into_a_reader_that_leaves
 
 SCENARIO = """\
 [[runs]]
@@ -41,6 +41,10 @@ def test_the_demo_proves_itself(start: Start) -> None:
     assert process.talk == []
     configuration = said[said.index("[aws]") : said.index("  0.") if "  0." in said else said.index(" s  sample")]
     assert tomllib.loads(configuration.rpartition("\n\n")[0])["watch"] == {"discover": True}
+
+
+def test_a_demo_that_nobody_reads_any_more_ends_without_noise(tmp_path: Path) -> None:
+    assert into_a_reader_that_leaves(tmp_path, "demo") == (141, "")
 
 
 def test_init_writes_what_check_accepts_and_never_over_a_file(run: Run, tmp_path: Path) -> None:
@@ -188,7 +192,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 def test_completion_is_installed_where_it_is_asked_for(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "SHELL": "/bin/bash"}
-    line = [COMMAND, "--install-completion", "--shell", "bash"]
+    line = [str(COMMAND), "--install-completion", "--shell", "bash"]
     said = subprocess.run(line, capture_output=True, text=True, env=environment)
     assert said.returncode == 0, said
     assert any("omics-poller" in path.name for path in tmp_path.rglob("*") if path.is_file())

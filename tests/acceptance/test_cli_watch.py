@@ -108,7 +108,6 @@ def test_blindness_after_the_start_is_waited_out(emulator: RunningEmulator, run:
     assert ended.code == 0
     assert "blind" in ended.talk
     assert "ExpiredTokenException" in ended.talk
-    assert "recovered" in ended.talk
 
 
 def test_until_is_reached_when_the_status_is_told(emulator: RunningEmulator, run: Run) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.output import Output
@@ -63,7 +63,7 @@ def make_app(chosen: str | None = None) -> App:
         help=_HELP,
         help_epilogue=_EPILOGUE,
         version=__version__,
-        default_parameter=Parameter(negative=()),
+        default_parameter=Parameter(negative=(), show_default=False),
         result_action="return_value",
         help_format="markdown",
     )
@@ -158,7 +158,9 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _of_usage(error: CycloptsError) -> str:
     """What cyclopts found wrong, and where to read on."""
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).split()).partition(" Available commands:")[0]
+    if isinstance(error, UnusedCliTokensError):
+        said = f"unexpected {', '.join(error.unused_tokens or ())}"
     chain = " ".join(["omics-poller", *(error.command_chain or ())])
     return f"{said.rstrip('.')} (see `{chain} --help`)"
 

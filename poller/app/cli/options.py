@@ -23,7 +23,6 @@ ConfigPath = Annotated[
     Parameter(
         name=["--config", "-c"],
         env_var="OMICS_POLLER_CONFIG",
-        show_default=False,
         help="The configuration file.",
     ),
 ]

@@ -1,5 +1,6 @@
 """One command, run to its end: its event loop, its logs, and the signals that end it."""
 
+import logging
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -22,6 +23,8 @@ def run_command(call: Call, *, name: str, debug: bool) -> ExitCode:
         configure_logging("debug", "console")
     elif name != "run":
         library_logging()
+        if not logging.getLogger().handlers:  # else Python itself prints warnings and errors, with their tracebacks
+            logging.getLogger().addHandler(logging.NullHandler())
     return anyio.run(call if name in OBEYING else _interruptible, *(() if name in OBEYING else (call,)))
 
 

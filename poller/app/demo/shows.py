@@ -39,7 +39,9 @@ class Show(AbstractContextManager["Show", None]):
         skipped = event.data.get("skipped_statuses") or []
         passing = f" (passed {', '.join(skipped)})" if skipped else ""
         name = event.data.get("name") or event.subject
-        self.out.line(f"{time.monotonic() - self.started:5.1f} s  {name:<28} {word_of(event):<10}{passing}{after}")
+        self.out.line(
+            f"{time.monotonic() - self.started:5.1f} s  {name:<28} {word_of(event):<10}{passing}{after}".rstrip()
+        )
 
     def refresh(self) -> None:
         """Time has passed."""
@@ -69,7 +71,6 @@ class LiveShow(Show):
         row.steps += [word.lower() for word in event.data.get("skipped_statuses") or []]
         row.steps.append(word_of(event))
         row.delay = delay_of(received)
-        self.refresh()
 
     def refresh(self) -> None:
         self._live.update(self._drawn(), refresh=True)

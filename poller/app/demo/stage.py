@@ -29,7 +29,7 @@ from poller.settings.load import load_settings
 
 LONGEST: Final = 27.0
 """Seconds after which the demo ends, whatever is missing."""
-LOOK_EVERY: Final = 0.2
+LOOK_EVERY: Final = 0.1
 QUIET_SECONDS: Final = 0.4
 """What is given to stray repetitions, after all was told."""
 
@@ -77,7 +77,6 @@ async def perform(out: Output, scenario: Scenario | None = None) -> bool:
                 out.line(f"# An emulated HealthOmics at {emulator.url}, a webhook receiver, and this configuration:\n")
                 out.line(loaded.text)
                 show = show_on(out, started)
-                receiver.on_event = show.take
                 async with open_parts(loaded.settings, loaded.directory, holder=holder_name()) as parts:
                     with show:
                         await _play(parts, emulator, receiver, show, scenario.runs, started)
@@ -94,11 +93,15 @@ async def _play(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_parts, parts, stop, name="daemon")
         while not _sees(parts) and time.monotonic() - started < LONGEST:  # noqa: ASYNC110  # it has no event for that
-            await anyio.sleep(LOOK_EVERY / 10)  # runs start once somebody looks, so that each status can be seen
+            await anyio.sleep(LOOK_EVERY / 5)  # runs start once somebody looks, so that each status can be seen
         for run in runs:
             emulator.start_run(**_options(run))
+        shown = 0
         while time.monotonic() - started < LONGEST:
             await anyio.sleep(LOOK_EVERY)
+            for one in receiver.received[shown:]:
+                shown += 1
+                show.take(one)
             show.refresh()
             report = judge(emulator.history(), receiver.received)
             if report.incarnations == len(runs) and report.finished and _all_ended(emulator):

@@ -19,7 +19,7 @@ async def deliveries(
     pending: Annotated[bool, Parameter(help="Only what is still owed.")] = False,
     sink: Annotated[str | None, Parameter(help="Only of this sink.")] = None,
     run: Annotated[str | None, Parameter(help="Only of this run.")] = None,
-    limit: Annotated[int, Parameter(help="At most so many, those of the newest events.")] = 1000,
+    limit: Annotated[int, Parameter(show_default=True, help="At most so many, those of the newest events.")] = 1000,
     json: AsJson = False,
     config: ConfigPath = None,
     out: Out,

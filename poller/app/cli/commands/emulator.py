@@ -22,9 +22,11 @@ async def emulator(
     /,
     *,
     runs: Annotated[int | None, Parameter(help="So many runs with random lives, started over ten minutes.")] = None,
-    speed: Annotated[float, Parameter(help="How much faster runs live: at 60 an hour takes a minute.")] = 1.0,
-    port: Annotated[int, Parameter(help="Port to listen on; 0: any free one.")] = 0,
-    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    speed: Annotated[
+        float, Parameter(show_default=True, help="How much faster runs live: at 60 an hour takes a minute.")
+    ] = 1.0,
+    port: Annotated[int, Parameter(show_default=True, help="Port to listen on; 0: any free one.")] = 0,
+    host: Annotated[str, Parameter(show_default=True, help="Address to listen on.")] = "127.0.0.1",
     seed: Annotated[int, Parameter(help="Of random lives and chance.")] = 0,
     out: Out,
 ) -> ExitCode:

@@ -15,7 +15,7 @@ MODE = 0o600
 
 
 async def init(
-    path: Annotated[Path, Parameter(name="PATH", help="The file to write.")] = Path("config.toml"),
+    path: Annotated[Path, Parameter(name="PATH", show_default=True, help="The file to write.")] = Path("config.toml"),
     /,
     *,
     run: Annotated[tuple[str, ...], Parameter(help="A run to follow instead of all; may be repeated.")] = (),

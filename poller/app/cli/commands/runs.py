@@ -12,7 +12,7 @@ from poller.app.cli.output import Out
 async def runs(
     *,
     live: Annotated[bool, Parameter(help="Only runs that have not ended.")] = False,
-    limit: Annotated[int, Parameter(help="At most so many, those that changed last.")] = 1000,
+    limit: Annotated[int, Parameter(show_default=True, help="At most so many, those that changed last.")] = 1000,
     json: AsJson = False,
     config: ConfigPath = None,
     out: Out,

@@ -33,7 +33,9 @@ async def watch(
         str | None, Parameter(help="Give up after so long, such as 2h; default: never.")
     ] = None,
     json: AsJson = False,
-    min_interval: Annotated[str, Parameter(help="Shortest wait between two looks at one run.")] = "5s",
+    min_interval: Annotated[
+        str, Parameter(show_default=True, help="Shortest wait between two looks at one run.")
+    ] = "5s",
     aws: AwsOptions = NO_AWS,
     out: Out,
 ) -> ExitCode:
@@ -129,6 +131,7 @@ async def _keep_an_eye(poller: "Poller", board: "Board") -> None:
     started = anyio.current_time()
     said: str | None = None
     seen = False
+    crashes = 0
     while True:
         await anyio.sleep(REFRESH_SECONDS)
         board.refresh()
@@ -137,6 +140,9 @@ async def _keep_an_eye(poller: "Poller", board: "Board") -> None:
         seen = seen or sight.last_success_at is not None
         if not seen and waited >= ACCESS_SECONDS:
             raise PollerError(f"no access within {ACCESS_SECONDS:g} s: {sight.detail or 'no answer'}")
+        if poller.crashes > crashes:
+            crashes = poller.crashes
+            board.say(f"a part of the poller crashed ({crashes}) and goes on; --debug shows why")
         if sight.failing_since is None:
             said = None
         elif said is None and waited >= TROUBLE_SECONDS and sight.detail:

@@ -1,0 +1,35 @@
+"""`python -m benchmarks [--only lag|delivery|memory|looks] [--quick]`: measure, and print tables. Under three minutes."""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Final
+
+from benchmarks import delivery, lag, memory
+
+PARTS: Final[dict[str, Callable[..., None]]] = {
+    "lag": lag.report,
+    "delivery": delivery.report,
+    "memory": memory.report_memory,
+    "looks": memory.report_looks,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the poller.")
+    parser.add_argument("--only", choices=[*PARTS], help="one part alone")
+    parser.add_argument("--quick", action="store_true", help="smaller and less sure, in well under a minute")
+    options = parser.parse_args()
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load average {load} at the start")
+    begun = time.monotonic()
+    for name, report in PARTS.items():
+        if options.only in (None, name):
+            report(quick=options.quick)
+    print(f"\nTook {time.monotonic() - begun:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""The stage: an emulated account, a webhook receiver that keeps a log, and the installed daemon between them."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+from tests.acceptance.crash_truth import Arrival, Step, lags, missing, shown, steps_of, violations
+
+from poller.emulator import Emulator, Life
+
+COMMAND: Final = Path(sys.executable).with_name("omics-poller")
+SECRET: Final = "whsec_" + base64.b64encode(b"a secret of this stage only").decode()
+PATIENCE: Final = 45.0
+"""Seconds after which what is waited for counts as missing; nothing takes so long where all is well."""
+STOPS_WITHIN: Final = 8.0
+
+
+class Receiver:
+    """A webhook endpoint that writes down each arrival before it answers, and answers as `mood` says.
+
+    `mood` gives a status, or None for a connection that is reset instead of an answer; it may take its time.
+    """
+
+    def __init__(self) -> None:
+        self.arrivals: list[Arrival] = []
+        self.url = ""
+        self.mood: Callable[[web.Request], Any] = _always_content
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    async def up(self) -> None:
+        app = web.Application()
+        app.router.add_post("/hook", self._take)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
+        self._port = self._runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self._port}/hook"
+
+    async def down(self) -> None:
+        """Refuse connections, and end those that are open."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        body, at, place = await request.read(), datetime.now(UTC), len(self.arrivals)
+        identity = request.headers["webhook-id"]
+        arrival = Arrival(identity, body, at, _is_signed(request.headers, body), None)
+        self.arrivals.append(arrival)
+        status: int | None = await self.mood(request)
+        if status is None:
+            if request.transport is not None:
+                request.transport.abort()
+            raise asyncio.CancelledError
+        self.arrivals[place] = Arrival(identity, body, at, arrival.signed, status)
+        return web.Response(status=status)
+
+
+async def _always_content(_: web.Request) -> int | None:
+    return 204
+
+
+def _is_signed(headers: Mapping[str, str], body: bytes) -> bool:
+    """Standard Webhooks, done by hand: HMAC-SHA256 over id, timestamp and body; the timestamp of these minutes."""
+    stamp = headers["webhook-timestamp"]
+    text = f"{headers['webhook-id']}.{stamp}.".encode() + body
+    right = hmac.new(base64.b64decode(SECRET.removeprefix("whsec_")), text, hashlib.sha256).digest()
+    given = headers["webhook-signature"].removeprefix("v1,")
+    return hmac.compare_digest(given, base64.b64encode(right).decode()) and abs(time.time() - int(stamp)) < 60
+
+
+@dataclass
+class Daemon:
+    """The installed command, over one record for all its starts."""
+
+    directory: Path
+    environment: Mapping[str, str]
+    process: asyncio.subprocess.Process | None = None
+    deaths: list[datetime] = field(default_factory=list)
+    starts: int = 0
+
+    @property
+    def log(self) -> str:
+        """The last of what it said; all of it is in its directory."""
+        lines = [line for path in sorted(self.directory.glob("*.log")) for line in path.read_text().splitlines()]
+        return "\n".join([f"logs: {self.directory}", *lines[-15:]])
+
+    @property
+    def lives(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+    async def start(self, **environment: str) -> None:
+        self.starts += 1
+        with (self.directory / f"{self.starts:02}.log").open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                COMMAND,
+                "run",
+                "-c",
+                "config.toml",
+                cwd=self.directory,
+                env={**self.environment, **environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def killed(self) -> None:
+        """Wait until the kill that its environment orders has hit it."""
+        assert self.process is not None
+        async with asyncio.timeout(PATIENCE):
+            code = await self.process.wait()
+        assert code == -signal.SIGKILL, f"it ended with {code}\n{self.log}"
+        self.deaths.append(datetime.now(UTC))
+
+    async def kill(self) -> None:
+        assert self.process is not None
+        assert self.process.returncode is None, f"it ended with {self.process.returncode}\n{self.log}"
+        self.process.kill()
+        await self.killed()
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code. Fails if it takes longer than it may."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            async with asyncio.timeout(STOPS_WITHIN):
+                return await self.process.wait()
+        except TimeoutError:
+            raise AssertionError(f"it did not stop within {STOPS_WITHIN:g} s\n{self.log}") from None
+
+    async def clear(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+
+@dataclass
+class Stage:
+    """What a test plays with. `lost` are moments around which nobody knows whether an answer was read."""
+
+    emulator: Emulator
+    receiver: Receiver
+    daemon: Daemon
+    chance: random.Random
+    lost: list[datetime] = field(default_factory=list)
+
+    def start_run(self, life: Life | None = None, **more: Any) -> str:
+        return self.emulator.start_run(life or short_life(self.chance), **more)
+
+    async def truth(self) -> dict[str, list[Step]]:
+        return steps_of((await self._ask("history"))["transitions"])
+
+    async def caught_up(self, runs: int) -> None:
+        """Wait until so many incarnations have ended, and the receiver has acknowledged the end of each."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            lives = await self.truth()
+            ended = sum(life[-1].status in ("COMPLETED", "FAILED", "CANCELLED") for life in lives.values())
+            untold = missing(lives, self.receiver.arrivals)
+            if ended >= runs and not untold:
+                return
+            assert self.daemon.lives, f"the daemon ended\n{self.daemon.log}"
+            assert time.monotonic() < deadline, f"{ended} of {runs} ended, untold: {untold}\n{self.daemon.log}"
+            await asyncio.sleep(0.1)
+
+    async def violations(self) -> list[str]:
+        """What the independent reader finds in the receiver's log and the emulator's."""
+        lives = await self.truth()
+        seen = shown(lives, (await self._ask("calls"))["calls"], [*self.daemon.deaths, *self.lost])
+        return violations(lives, self.receiver.arrivals, seen)
+
+    async def lags(self) -> list[float]:
+        return lags(await self.truth(), self.receiver.arrivals)
+
+    async def _ask(self, what: str) -> Any:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.emulator.url}/_emulator/{what}") as answer:
+            return await answer.json()
+
+
+@asynccontextmanager
+async def account(seed: int) -> AsyncIterator[Emulator]:
+    """An emulated account, within the service's own quotas of 10 calls per second or, here, without any."""
+    async with Emulator(seed=seed) as emulator:
+        yield emulator
+
+
+@asynccontextmanager
+async def stage(
+    directory: Path, emulator: Emulator, *, watch: str = "discover = true", polling: str, sink: str = "", seed: int = 0
+) -> AsyncIterator[Stage]:
+    """A receiver, and a daemon that is configured but not started. `watch`, `polling`, `sink` are lines of TOML."""
+    receiver = Receiver()
+    await receiver.up()
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "site").mkdir(exist_ok=True)
+    shutil.copy(Path(__file__).with_name("crash_sitecustomize.py"), directory / "site" / "sitecustomize.py")
+    (directory / "config.toml").write_text(
+        f'[aws]\nregion = "us-east-1"\n\n[watch]\n{watch}\n\n[polling]\n{polling}\n\n[http]\nlisten = ""\n\n'
+        f'[log]\nlevel = "debug"\nformat = "json"\n\n'
+        f'[[sinks]]\nname = "lims"\ntype = "webhook"\nurl = "{receiver.url}"\nsecret = "{SECRET}"\n{sink}\n'
+    )
+    daemon = Daemon(directory, environment_of(emulator, directory / "site"))
+    try:
+        yield Stage(emulator, receiver, daemon, random.Random(seed))
+    finally:
+        await daemon.clear()
+        await receiver.down()
+
+
+def environment_of(emulator: Emulator, site: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OMICS_", "CRASH_"))}
+    return kept | {
+        "PYTHONPATH": str(site),
+        "AWS_ENDPOINT_URL_OMICS": emulator.url,
+        "AWS_ENDPOINT_URL_STS": emulator.url,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+        "AWS_ACCESS_KEY_ID": "emulated",
+        "AWS_SECRET_ACCESS_KEY": "emulated",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def short_life(chance: random.Random, scale: float = 1.0) -> Life:
+    """A second or two, to one of the three ends; one in ten is cancelled while it is queued."""
+    pending, starting, running, stopping = (scale * chance.uniform(0.2, longest) for longest in (0.5, 0.5, 0.9, 0.4))
+    draw = chance.random()
+    if draw < 0.6:
+        return Life.completed(pending, starting, running, stopping)
+    if draw < 0.8:
+        return Life.failed(pending=pending, starting=starting, running=running, stopping=stopping)
+    if draw < 0.9:
+        return Life.of(("PENDING", pending), "CANCELLED")
+    return Life.of(("PENDING", pending), ("STARTING", starting), ("RUNNING", running), ("STOPPING", stopping), "CANCELLED")
