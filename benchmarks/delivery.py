@@ -98,9 +98,7 @@ async def dispatched(directory: Path, url: str, events: Sequence[Event], *, sign
             while tally.count("deliveries", outcome="acknowledged") < len(events):
                 await anyio.sleep(0.005)
             await dispatcher.drained()
-            figure = Figure(
-                len(events) / (time.perf_counter() - begun), (time.process_time() - cpu) / len(events)
-            )
+            figure = Figure(len(events) / (time.perf_counter() - begun), (time.process_time() - cpu) / len(events))
             tasks.cancel_scope.cancel()
         return figure
     finally:

@@ -47,7 +47,12 @@ class Plan:
         lives = []
         for number in range(self.runs):
             end = rng.choices(["COMPLETED", "FAILED", "CANCELLED"], [80, 15, 5])[0]
-            shares = {"PENDING": (0.02, 0.1), "STARTING": (0.05, 0.15), "RUNNING": (0.15, 0.35), "STOPPING": (0.02, 0.1)}
+            shares = {
+                "PENDING": (0.02, 0.1),
+                "STARTING": (0.05, 0.15),
+                "RUNNING": (0.15, 0.35),
+                "STOPPING": (0.02, 0.1),
+            }
             steps = [f"{status} {rng.uniform(*share) * self.seconds:.3f}" for status, share in shares.items()]
             starts_in = 1 + rng.uniform(0, 0.15) * self.seconds
             lives.append({"run_id": str(5_000_000 + number), "starts_in": starts_in, "life": [*steps, end]})
@@ -162,8 +167,8 @@ def measure(arm: str, plan: Plan) -> dict[str, Any]:
             cpu = time.process_time()
             there = {}
             for run in plan.lives():
-                there[run["run_id"]] = time.time() + run["starts_in"]
                 ask(f"{url}/_emulator/runs", run)
+                there[run["run_id"]] = time.time() + run["starts_in"]
             return there
 
         WAYS[arm](plan, begin, told)

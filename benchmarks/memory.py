@@ -54,7 +54,12 @@ def settings_of(directory: Path, *, pause: str, run_ids: tuple[str, ...] = ()) -
         {
             "aws": {"region": "us-east-1"},
             "watch": {"discover": not run_ids, "run_ids": list(run_ids)},
-            "polling": {"min_interval": pause, "max_interval": pause, "max_calls_per_second": 1000, "discover_ended": 0},
+            "polling": {
+                "min_interval": pause,
+                "max_interval": pause,
+                "max_calls_per_second": 1000,
+                "discover_ended": 0,
+            },
             "store": {"url": f"sqlite:///{directory / 'record.db'}"},
             "http": {"listen": ""},
         }
@@ -86,8 +91,8 @@ async def until_calls(parts: Parts, operation: str, calls: float) -> None:
         await anyio.sleep(0.02)
 
 
-async def followed(directory: Path, runs: int, *, traced: bool) -> dict[str, float]:
-    """Bytes in use by a process that follows so many runs."""
+async def followed(directory: Path, runs: int, *, traced: bool) -> dict[str, Any]:
+    """Bytes in use by a process that follows so many runs, and by which lines."""
     async with open_parts(settings_of(directory, pause="1s"), directory) as parts:
         scope = parts.scopes[0]
         if traced:
@@ -99,9 +104,9 @@ async def followed(directory: Path, runs: int, *, traced: bool) -> dict[str, flo
             assert len(scope.rounds.runs) == runs, f"{len(scope.rounds.runs)} runs are followed, not {runs}"
             gc.collect()
             used = float(tracemalloc.get_traced_memory()[0]) if traced else resident()
-            top = where() if traced else []
+            top = where() if traced else {}
             tasks.cancel_scope.cancel()
-    return {"bytes": used, "top": top}  # type: ignore[dict-item]
+    return {"bytes": used, "top": top}
 
 
 def resident() -> float:
@@ -110,10 +115,13 @@ def resident() -> float:
     return pages * 4096.0
 
 
-def where() -> list[tuple[str, int]]:
-    """The lines that hold most: file:line and bytes."""
-    statistics = tracemalloc.take_snapshot().statistics("lineno")[:12]
-    return [(f"{'/'.join(Path(one.traceback[0].filename).parts[-3:])}:{one.traceback[0].lineno}", one.size) for one in statistics]
+def where() -> dict[str, int]:
+    """The lines that hold most: file:line -> bytes."""
+    held: dict[str, int] = {}
+    for one in tracemalloc.take_snapshot().statistics("lineno")[:400]:
+        frame = one.traceback[0]
+        held[f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}"] = one.size
+    return held
 
 
 async def looks(directory: Path, operation: str) -> dict[str, float]:
@@ -177,7 +185,10 @@ def report_memory(*, quick: bool) -> None:
                 f"<= {GOAL_BYTES:,} B: {'met' if each <= GOAL_BYTES else 'MISSED'}",
             ]
         )
-    top = ", ".join(f"{line} {size / many:,.0f} B" for line, size in used[many, "traced"]["top"][:8])
+    before = used[FEW, "traced"]["top"]
+    grown = {line: size - before.get(line, 0) for line, size in used[many, "traced"]["top"].items()}
+    most = sorted(grown, key=lambda line: -grown[line])[:8]
+    top = ", ".join(f"{line} {grown[line] / (many - FEW):,.0f} B" for line in most)
     show(
         f"Memory of a followed run, at {many:,} runs",
         ["", f"{FEW} runs", f"{many:,} runs", "each run", "goal"],

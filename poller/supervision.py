@@ -32,11 +32,21 @@ async def keep_running(
         started = clock.monotonic()
         try:
             return await body()
-        except StoreRefused:
-            raise
-        except Exception:
+        except Exception as error:
+            if (refused := _refusal(error)) is not None:
+                raise refused from None
             failures = 1 if clock.monotonic() - started > FORGIVEN_AFTER else failures + 1
             tally.add("crashes", part=part)
             log.exception("part.crashed", part=part, failures=failures)
             wait = FIRST_WAIT / 2 + full_jitter(failures, FIRST_WAIT, LONGEST_WAIT, chance())
             await clock.sleep(wait.total_seconds())
+
+
+def _refusal(error: Exception) -> StoreRefused | None:
+    """The StoreRefused that this is, or that a task group has wrapped."""
+    while isinstance(error, ExceptionGroup):
+        found = error.subgroup(StoreRefused)
+        if found is None:
+            return None
+        error = found.exceptions[0]
+    return error if isinstance(error, StoreRefused) else None

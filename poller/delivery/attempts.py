@@ -22,12 +22,16 @@ LONGEST_ERROR: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one delivery: acknowledged if there is no `error`; never to be tried again if `rejected`."""
+    """Of one delivery: acknowledged if there is no `error`; never to be tried again if `rejected` or `expired`.
+
+    What expired was not sent, and says nothing of the far end.
+    """
 
     delivery: Delivery
     error: str | None = None
     rejected: bool = False
     after: timedelta | None = None
+    expired: bool = False
 
 
 async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event], seconds: float) -> list[Outcome]:
@@ -36,7 +40,7 @@ async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event]
     A batch that is rejected whole is sent again one by one, so that one bad event takes no other with it.
     """
     try:
-        with anyio.fail_after(seconds):
+        with anyio.fail_after(seconds) as limit:
             await never_cancelling(sink.send, events)
     except Rejected as error:
         if len(batch) == 1:
@@ -47,8 +51,9 @@ async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event]
         return [_of_failure(delivery, partial.failures.get(delivery.event.id)) for delivery in batch]
     except Retry as error:
         return [_of_failure(delivery, error) for delivery in batch]
-    except TimeoutError:
-        return [Outcome(delivery, f"no acknowledgement within {seconds:g} s") for delivery in batch]
+    except TimeoutError as error:
+        ours = f"no acknowledgement within {seconds:g} s"
+        return [Outcome(delivery, ours if limit.cancel_called else _said(error)) for delivery in batch]
     except Exception as error:  # noqa: BLE001 - the contract of a sink: whatever else it raises means "later"
         return [Outcome(delivery, _said(error)) for delivery in batch]
     return [Outcome(delivery) for delivery in batch]
@@ -76,6 +81,7 @@ def _of_failure(delivery: Delivery, failure: Retry | Rejected | None) -> Outcome
 
 
 def _said(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    named = text if isinstance(error, Retry | Rejected) else f"{type(error).__name__}: {text}"
-    return named[:LONGEST_ERROR]
+    text, kind = str(error), type(error).__name__
+    if not isinstance(error, Retry | Rejected):
+        text = f"{kind}: {text}" if text else kind
+    return (text or kind)[:LONGEST_ERROR]

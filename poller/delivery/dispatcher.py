@@ -1,5 +1,6 @@
 """All outlets of a process: one worker each, so that no sink waits for another; and their exchange while they run."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import anyio
@@ -40,6 +41,7 @@ class Dispatcher:
         self.tally = tally
         self.workers: dict[str, OutletWorker] = {}
         self._scopes: dict[str, anyio.CancelScope] = {}
+        self._left: defaultdict[str, set[int]] = defaultdict(set)
         self._tasks: TaskGroup | None = None
 
     @property
@@ -88,17 +90,19 @@ class Dispatcher:
         tasks.start_soon(self._keep_serving, outlet, scope, name=f"deliver {outlet.name}")
 
     async def _stop(self, outlet: Outlet) -> None:
-        worker = self.workers.pop(outlet.name, None)
+        worker, scope = self.workers.pop(outlet.name, None), self._scopes.pop(outlet.name, None)
         if worker is not None:
             with anyio.move_on_after(FINISH_SECONDS):
                 await worker.finished()
-            self._scopes.pop(outlet.name).cancel()
+        if scope is not None:
+            scope.cancel()
 
     async def _keep_serving(self, outlet: Outlet, scope: anyio.CancelScope) -> None:
         """One outlet for ever; after a crash a new worker takes its place."""
 
         async def serve() -> None:
-            worker = OutletWorker(outlet, self.store, self.gate, self.clock, self.chance, self.tally)
+            left = self._left[outlet.name]
+            worker = OutletWorker(outlet, self.store, self.gate, self.clock, self.chance, self.tally, left)
             self.workers[outlet.name] = worker
             await worker.run()
 

@@ -6,6 +6,7 @@ settled. So sends of different runs go on side by side, and no event overtakes a
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,6 +17,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
+from poller.core.errors import StoreUnavailable
 from poller.core.retries import LONGEST_PROBE, OPENS_AFTER, Breaker, failed, may_send, next_attempt, succeeded
 from poller.core.values import SinkSettings
 from poller.delivery.attempts import Outcome, attempt
@@ -51,10 +53,21 @@ class Outlet:
 
 
 class OutletWorker:
-    """Serves one outlet. Args: `chance` gives numbers in [0, 1)."""
+    """Serves one outlet.
+
+    Args: `chance` gives numbers in [0, 1); `left` are claims of a worker of the same name that it could not give back,
+    and takes those of this one: nobody else would ever free them.
+    """
 
     def __init__(
-        self, outlet: Outlet, store: Store, gate: RecordGate, clock: Clock, chance: Callable[[], float], tally: Tally
+        self,
+        outlet: Outlet,
+        store: Store,
+        gate: RecordGate,
+        clock: Clock,
+        chance: Callable[[], float],
+        tally: Tally,
+        left: set[int] | None = None,
     ) -> None:
         self.outlet = outlet
         self.store = store
@@ -65,6 +78,7 @@ class OutletWorker:
         self.breaker = Breaker()
         self.last_error: str | None = None
         self.last_acknowledged_at: datetime | None = None
+        self._left = left if left is not None else set()
         self._queue: deque[Delivery] = deque()
         self._under_way: dict[int, Delivery] = {}
         self._successes_at: dict[int, int] = {}
@@ -97,6 +111,10 @@ class OutletWorker:
 
     async def run(self) -> None:
         """Serve until cancelled; what was claimed and not settled is then given back."""
+        if self._left:
+            left = list(self._left)
+            await self.gate.insist(lambda: self.store.release(left))
+            self._left.clear()
         send, receive = anyio.create_memory_object_stream[Outcome](1000)
         try:
             async with send, receive, anyio.create_task_group() as tasks:
@@ -105,8 +123,10 @@ class OutletWorker:
         finally:
             claimed = [*(delivery.id for delivery in self._queue), *self._under_way]
             if claimed:
-                with anyio.move_on_after(RELEASE_SECONDS, shield=True):
+                self._left.update(claimed)
+                with anyio.move_on_after(RELEASE_SECONDS, shield=True), suppress(StoreUnavailable):
                     await self.store.release(claimed)
+                    self._left.difference_update(claimed)
 
     async def _serve(self, tasks: TaskGroup, send: MemoryObjectSendStream[Outcome]) -> None:
         while True:
@@ -114,6 +134,8 @@ class OutletWorker:
             changed = self._changed
             if self._finished is None:
                 await self._claim()
+                if self.gate.closed_since is not None:
+                    continue  # meanwhile an acknowledgement could not be stored: it comes first
                 while (batch := self._next_batch()) is not None:
                     for delivery in batch:
                         self._under_way[delivery.id] = delivery
@@ -152,7 +174,7 @@ class OutletWorker:
             recorded = delivery.event.recorded_at
             if recorded is not None and now - recorded > self.outlet.settings.max_age:
                 age = f"older than max_age; last error: {self.last_error or 'none'}"
-                await send.send(Outcome(delivery, age, rejected=True))
+                await send.send(Outcome(delivery, age, expired=True))
             else:
                 fresh.append(delivery)
         if fresh:
@@ -193,11 +215,12 @@ class OutletWorker:
             self.tally.add("deliveries", sink=self.name, outcome="acknowledged")
             log.debug("delivery.acknowledged", type=delivery.event.kind, attempts=delivery.attempts + 1, **facts)
             return Settlement(delivery.id, DeliveryState.ACKNOWLEDGED, now, attempts=delivery.attempts)
-        self.last_error = outcome.error
-        attempts = delivery.attempts + 1
+        if not outcome.expired:
+            self.last_error = outcome.error
+        attempts = delivery.attempts + (not outcome.expired)
         counts = self._tells_against_the_event(delivery)
         counted = delivery.counted + counts
-        if outcome.rejected or counted >= self.outlet.settings.max_attempts:
+        if outcome.rejected or outcome.expired or counted >= self.outlet.settings.max_attempts:
             if outcome.rejected:
                 self._far_end_answers()
             self._successes_at.pop(delivery.id, None)
@@ -209,9 +232,10 @@ class OutletWorker:
         self._failing_lanes.add(delivery.lane)
         if len(self._failing_lanes) > 1 or self.breaker.failures < OPENS_AFTER - 1:  # one run alone may be poison
             self.breaker = failed(self.breaker, now, self.chance(), after=outcome.after)
-        if len(self._successes_at) < MOST_REMEMBERED:
+        if delivery.id in self._successes_at or len(self._successes_at) < MOST_REMEMBERED:
             self._successes_at[delivery.id] = self.breaker.successes
-        due = next_attempt(attempts, now, self.chance(), after=outcome.after)
+        # what was tried in vain during an outage must not make the twelve failures of a poison event last for days
+        due = next_attempt(counted if counts else attempts, now, self.chance(), after=outcome.after)
         if not counts:
             due = min(due, now + max(LONGEST_PROBE, outcome.after or LONGEST_PROBE))
         self.tally.add("deliveries", sink=self.name, outcome="failed")
@@ -229,7 +253,9 @@ class OutletWorker:
     def _tells_against_the_event(self, delivery: Delivery) -> bool:
         """Whether others of this sink succeeded since this delivery was tried last, so that it is no outage."""
         before = self._successes_at.get(delivery.id)
-        return self.breaker.failures == 0 if before is None else self.breaker.successes > before
+        if before is None:  # tried first, or before a restart: then only what this worker has seen counts
+            return self.breaker.successes > 0 and self.breaker.failures == 0
+        return self.breaker.successes > before
 
     async def _give_back(self) -> None:
         """Release what was claimed ahead and is not being sent."""

@@ -25,7 +25,8 @@ from poller.gate import RecordGate
 from poller.polling.access import Access
 from poller.polling.discovery import Discovery, Rule
 from poller.polling.looks import OPERATIONS, Answer, Looks
-from poller.polling.rounds import Rounds, Waiters
+from poller.polling.rounds import Rounds
+from poller.polling.waiters import Waiters
 from poller.ports import Clock, RunService, ScopeState, Store
 from poller.telemetry import Tally
 
@@ -84,7 +85,7 @@ class Scope:
         self._idle = anyio.Event()
         self._open_looks = 0
         self._named: set[str] = set()
-        self._waiters: Waiters = {}
+        self._waiters = Waiters()
         self._watched = frozenset[str]()
         self._started_at = clock.now()
         self._turn = anyio.CancelScope()
@@ -169,7 +170,7 @@ class Scope:
         await self.follow([run_id], afresh=True)
         self.rounds.ask_soon(run_id)
         self.wake()
-        return await self.rounds.answered(run_id)
+        return await self._waiters.wait(run_id, self.clock.now())
 
     # --- the tasks -------------------------------------------------------------------------------------------------
 
@@ -329,7 +330,7 @@ class Scope:
         ]
         rounds.take_up(keep)
         await self._follow_ids(named, rounds)
-        await self._follow_ids(self._waiters, rounds, afresh=True)
+        await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
         rounds.start_discovery()
 
     async def _follow_ids(self, run_ids: Iterable[str], rounds: Rounds, *, afresh: bool = False) -> None:

@@ -26,6 +26,7 @@ from poller.polling.access import Access
 from poller.polling.discovery import Discovery, newest_first
 from poller.polling.ladders import Ladders
 from poller.polling.looks import Answer, LookFailed, PageShown, RunMissing, RunRefused, RunShown
+from poller.polling.waiters import Waiters
 from poller.ports import Clock, Round, ScopeState, Store
 from poller.telemetry import Tally
 
@@ -34,6 +35,8 @@ log = structlog.get_logger("poller.polling")
 FIRST_RETRY: Final = timedelta(seconds=0.5)
 CLOCKS_DIFFER: Final = 0.001
 """Seconds by which a wall clock moment may be off on the monotonic clock; on the safe side a look counts as older."""
+_UNREAD_AFTER: Final = 3
+"""Pages in a row that did not come, after which the ended lists are read as soon as one does."""
 _ODD_STEPS: Final = {Step.STALE: "stale", Step.UNKNOWN: "unknown_status", Step.CONTRADICTION: "contradiction"}
 
 
@@ -47,19 +50,6 @@ class _Work:
     due: dict[str, float] = field(default_factory=dict)
     shown: dict[str, float] = field(default_factory=dict)
     state_changed: bool = False
-
-
-@dataclass(slots=True)
-class _Waiter:
-    """Somebody who waits for a GetRun that was sent after `since`."""
-
-    since: datetime
-    event: anyio.Event = field(default_factory=anyio.Event)
-    known: KnownRun | None = None
-
-
-Waiters = dict[str, list[_Waiter]]
-"""Run id -> those who wait for an answer about it; it outlives a crash of the loop."""
 
 
 class Rounds:
@@ -102,7 +92,7 @@ class Rounds:
         self.ladders = Ladders(planner, pace, self.runs, clock.now, clock.monotonic)
         self._failures: dict[str, int] = {}
         self._list_failures = 0
-        self._waiters = waiters
+        self.waiters = waiters
         self._one_at_a_time = anyio.Lock()
         self._last_ended_item: datetime | None = None
         self._ended_in_order = True
@@ -110,6 +100,11 @@ class Rounds:
     @property
     def scope(self) -> str:
         return self.access.place.scope
+
+    @property
+    def _in_the_dark(self) -> bool:
+        """Whether so much has failed in a row that a run may have come and ended without any list showing it."""
+        return self.access.sight.suspended or self._list_failures >= _UNREAD_AFTER
 
     # --- the ways in -----------------------------------------------------------------------------------------------
 
@@ -120,6 +115,7 @@ class Rounds:
 
     async def _commit(self, answers: Sequence[Answer]) -> None:
         work = _Work()
+        was_in_the_dark = self._in_the_dark
         for answer in answers:
             match answer:
                 case RunShown():
@@ -135,12 +131,18 @@ class Rounds:
                     self.access.failed(answer.error, answer.answered_at)
                 case _:
                     assert_never(answer)
+        if was_in_the_dark and not self._in_the_dark:
+            self.read_ended()
         await self._write(work)
         for answer in answers:
             self._landed(answer)
         self._plan(work)
         for answer in answers:
-            self._answer_waiters(work, answer)
+            known = work.runs.get(answer.look.run_id) if isinstance(answer.look, GetRunLook) else None
+            if known is not None and isinstance(answer, RunShown):
+                self.waiters.answer(known, answer.snapshot.asked_at)
+            elif known is not None and isinstance(answer, RunMissing | RunRefused) and not known.live:
+                self.waiters.answer(known, answer.answered_at)
 
     async def follow(self, runs: Iterable[KnownRun]) -> None:
         """Follow runs from now on; they are written first, so that a restart knows them too."""
@@ -187,14 +189,6 @@ class Rounds:
             asked = replace(known, question=known.question or Question.FIRST)
             self.planner.follow(asked, self.clock.monotonic())
 
-    async def answered(self, run_id: str) -> KnownRun:
-        """Wait until a GetRun sent from now on has spoken of the run, or a verdict is given; what is known then."""
-        waiter = _Waiter(self.clock.now())
-        self._waiters.setdefault(run_id, []).append(waiter)
-        await waiter.event.wait()
-        assert waiter.known is not None
-        return waiter.known
-
     async def climb(self) -> None:
         """Declare gone the runs of which nothing more is to be asked."""
         async with self._one_at_a_time:
@@ -207,7 +201,7 @@ class Rounds:
                 self.ladders.leave(run_id)
             self._plan(work)
             for known in work.runs.values():
-                self._resolve_waiters(known, now)
+                self.waiters.answer(known, now)
 
     async def lost(self, cause: Cause, detail: str) -> None:
         """Note that there is no access, and tell it."""
@@ -482,24 +476,3 @@ class Rounds:
             since = min(self.discovery.last_news or now, now)
             moment = next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance())
             self.planner.discover(self.clock.monotonic() + (moment - now).total_seconds())
-
-    # --- who waits -------------------------------------------------------------------------------------------------
-
-    def _answer_waiters(self, work: _Work, answer: Answer) -> None:
-        known = work.runs.get(answer.look.run_id) if isinstance(answer.look, GetRunLook) else None
-        if known is None:
-            return
-        if isinstance(answer, RunShown):
-            self._resolve_waiters(known, answer.snapshot.asked_at)
-        elif isinstance(answer, RunMissing | RunRefused) and not known.live:
-            self._resolve_waiters(known, answer.answered_at)
-
-    def _resolve_waiters(self, known: KnownRun, asked_at: datetime) -> None:
-        waiters = self._waiters.pop(known.run_id, [])
-        for waiter in waiters:
-            if asked_at >= waiter.since:
-                waiter.known = known
-                waiter.event.set()
-        later = [waiter for waiter in waiters if waiter.known is None]
-        if later:
-            self._waiters[known.run_id] = later

@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -141,8 +142,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.kill()
 
 
-def at_a_terminal(*arguments: str, typed: str = "") -> tuple[int, str]:
-    """Run the installed command at a terminal to its end: the exit code, and all that was drawn."""
+def at_a_terminal(
+    *arguments: str, typed: str = "", once: str | None = None, then: Callable[[], None] = lambda: None
+) -> tuple[int, str]:
+    """Run the installed command at a terminal to its end: the exit code, and all that was drawn.
+
+    `then` is done once `once`, a regular expression, is found in what was drawn.
+    """
     terminal, far_end = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
     with subprocess.Popen(
@@ -159,6 +165,9 @@ def at_a_terminal(*arguments: str, typed: str = "") -> tuple[int, str]:
         try:
             while piece := os.read(terminal, 65536):
                 drawn += piece
+                if once is not None and re.search(once, drawn.decode(errors="replace")):
+                    once = None
+                    then()
         except OSError:  # the far end is gone
             pass
         finally:
@@ -166,8 +175,13 @@ def at_a_terminal(*arguments: str, typed: str = "") -> tuple[int, str]:
     return process.returncode, drawn.decode()
 
 
-def into_a_reader_that_leaves(directory: Path, *arguments: str) -> tuple[int, str]:
-    """Run the installed command into `head -1`: its own exit code, and what it said on stderr."""
+def into_a_reader_that_leaves(
+    directory: Path, *arguments: str, then: Callable[[], None] = lambda: None
+) -> tuple[int, str]:
+    """Run the installed command into `head -1`: its own exit code, and what it said on stderr.
+
+    `then` is done once the reader is gone.
+    """
     reading, writing = os.pipe()
     with subprocess.Popen(
         [COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, cwd=directory
@@ -175,6 +189,7 @@ def into_a_reader_that_leaves(directory: Path, *arguments: str) -> tuple[int, st
         os.close(writing)
         with os.fdopen(reading) as reader:
             assert reader.readline()
+        then()
         assert process.stderr is not None
         talk = process.stderr.read()
     return process.returncode, talk
@@ -234,6 +249,8 @@ discover = true
 min_interval = "100ms"
 max_interval = "500ms"
 vanish_deadline = "1s"
+max_calls_per_second = 50
+discover_ended = "1s"  # a run that lives for less than a walk through the lists is found among the ended ones
 
 [http]
 listen = "127.0.0.1:0"

@@ -1,11 +1,13 @@
 """Becomes the daemon's `sitecustomize`: kills it at one step of the path, and nothing in `poller/` knows of it.
 
 Python imports a module of that name at each start, from PYTHONPATH. `CRASH_AT` is "STEP MOMENT N": the process gets
-SIGKILL before, amid or after the N-th time that it takes the step. `CRASH_TWIST` breaks a promise on purpose, so that the
-reader of the tests can prove that it would notice. The modules are patched when the daemon imports them.
+SIGKILL before, amid or after the N-th time that it takes the step. `CRASH_TWIST` is "TWIST N": the order of the path is
+broken on purpose, and the kill hits between the steps once N events are there, so that the tests can prove that they
+would notice. The modules are patched when the daemon imports them.
 """
 
 import asyncio
+import contextlib
 import functools
 import importlib.abc
 import importlib.machinery
@@ -46,7 +48,6 @@ STEPS: Final = {
         _draws,
         amid=Step("poller.store.asking", "commit_round", lambda _, round_, routes: bool(round_.drafts)),
     ),
-    "claim": Step("poller.store.store", "SqliteStore.claim"),
     "send": Step("poller.sinks.webhook", "WebhookSink.send"),
     "acknowledgement": Step(
         "aiohttp.client_reqrep", "ClientResponse.start", lambda response, _: response.url.path == "/hook"
@@ -79,13 +80,13 @@ class Killer:
 
         @functools.wraps(original)
         async def around(*arguments: Any, **more: Any) -> Any:
-            counts = name == "claim" or step.counts(*arguments)
+            counts = step.counts(*arguments)
             if counts and self.moment == "before" and reached():
                 if name == "acknowledgement":
                     await asyncio.sleep(SECONDS_TO_TRAVEL)
                 kill()
             result = await original(*arguments, **more)
-            if counts and self.moment == "after" and (name != "claim" or result) and reached():
+            if counts and self.moment == "after" and reached():
                 kill()
             return result
 
@@ -119,10 +120,8 @@ def swapped(module: ModuleType, number: int) -> None:
             found.extend(module.asking.commit_round(connection, round_, self._routes))
             raise Undone
 
-        try:
+        with contextlib.suppress(Undone):
             await self._database.write(transaction)
-        except Undone:
-            pass
         return found
 
     class Undone(Exception):

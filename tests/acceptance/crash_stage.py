@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
-from tests.acceptance.crash_truth import Arrival, Step, lags, missing, shown, steps_of, violations
 
 from poller.emulator import Emulator, Life
+from tests.acceptance.crash_truth import ENDS, Arrival, Step, lags, missing, shown, steps_of, violations
 
 COMMAND: Final = Path(sys.executable).with_name("omics-poller")
 SECRET: Final = "whsec_" + base64.b64encode(b"a secret of this stage only").decode()
@@ -39,7 +39,7 @@ class Receiver:
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
         self.url = ""
-        self.mood: Callable[[web.Request], Any] = _always_content
+        self.mood: Callable[[web.Request], Awaitable[int | None]] = _always_content
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -63,7 +63,7 @@ class Receiver:
         identity = request.headers["webhook-id"]
         arrival = Arrival(identity, body, at, _is_signed(request.headers, body), None)
         self.arrivals.append(arrival)
-        status: int | None = await self.mood(request)
+        status = await self.mood(request)
         if status is None:
             if request.transport is not None:
                 request.transport.abort()
@@ -159,9 +159,32 @@ class Stage:
     daemon: Daemon
     chance: random.Random
     lost: list[datetime] = field(default_factory=list)
+    _lists_before: int = 0
+    _begun: bool = False
 
     def start_run(self, life: Life | None = None, **more: Any) -> str:
         return self.emulator.start_run(life or short_life(self.chance), **more)
+
+    @property
+    def discovery_has_begun(self) -> bool:
+        """Whether a first list was read and committed: what is created from now on is told even if nobody saw it live.
+
+        Two lists are read at once, so a third call follows a commit.
+        """
+        self._begun = self._begun or self.emulator.call_counts["ListRuns"] - self._lists_before >= 3
+        return self._begun
+
+    async def start_daemon(self, **environment: str) -> None:
+        self._lists_before = self.emulator.call_counts["ListRuns"]
+        await self.daemon.start(**environment)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait for something that the daemon brings about."""
+        deadline = time.monotonic() + PATIENCE
+        while not true():
+            assert self.daemon.lives, f"the daemon ended\n{self.daemon.log}"
+            assert time.monotonic() < deadline, f"waited in vain\n{self.daemon.log}"
+            await asyncio.sleep(0.02)
 
     async def truth(self) -> dict[str, list[Step]]:
         return steps_of((await self._ask("history"))["transitions"])
@@ -171,7 +194,7 @@ class Stage:
         deadline = time.monotonic() + PATIENCE
         while True:
             lives = await self.truth()
-            ended = sum(life[-1].status in ("COMPLETED", "FAILED", "CANCELLED") for life in lives.values())
+            ended = sum(any(step.status in ENDS for step in life) for life in lives.values())
             untold = missing(lives, self.receiver.arrivals)
             if ended >= runs and not untold:
                 return
@@ -186,7 +209,9 @@ class Stage:
         return violations(lives, self.receiver.arrivals, seen)
 
     async def lags(self) -> list[float]:
-        return lags(await self.truth(), self.receiver.arrivals)
+        """Seconds from transition to arrival, shortest first, since the daemon asked for the first time."""
+        first = datetime.fromisoformat((await self._ask("calls"))["calls"][0]["at"])
+        return lags(await self.truth(), self.receiver.arrivals, first)
 
     async def _ask(self, what: str) -> Any:
         async with aiohttp.ClientSession() as session, session.get(f"{self.emulator.url}/_emulator/{what}") as answer:
@@ -195,7 +220,7 @@ class Stage:
 
 @asynccontextmanager
 async def account(seed: int) -> AsyncIterator[Emulator]:
-    """An emulated account, within the service's own quotas of 10 calls per second or, here, without any."""
+    """An emulated account without quotas: the daemon's own ceiling is what holds it back."""
     async with Emulator(seed=seed) as emulator:
         yield emulator
 
@@ -207,13 +232,11 @@ async def stage(
     """A receiver, and a daemon that is configured but not started. `watch`, `polling`, `sink` are lines of TOML."""
     receiver = Receiver()
     await receiver.up()
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "site").mkdir(exist_ok=True)
-    shutil.copy(Path(__file__).with_name("crash_sitecustomize.py"), directory / "site" / "sitecustomize.py")
-    (directory / "config.toml").write_text(
+    _set_up(
+        directory,
         f'[aws]\nregion = "us-east-1"\n\n[watch]\n{watch}\n\n[polling]\n{polling}\n\n[http]\nlisten = ""\n\n'
         f'[log]\nlevel = "debug"\nformat = "json"\n\n'
-        f'[[sinks]]\nname = "lims"\ntype = "webhook"\nurl = "{receiver.url}"\nsecret = "{SECRET}"\n{sink}\n'
+        f'[[sinks]]\nname = "lims"\ntype = "webhook"\nurl = "{receiver.url}"\nsecret = "{SECRET}"\n{sink}\n',
     )
     daemon = Daemon(directory, environment_of(emulator, directory / "site"))
     try:
@@ -221,6 +244,13 @@ async def stage(
     finally:
         await daemon.clear()
         await receiver.down()
+
+
+def _set_up(directory: Path, configuration: str) -> None:
+    """The daemon's directory, and beside its configuration the `sitecustomize` that Python is to find."""
+    (directory / "site").mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("crash_sitecustomize.py"), directory / "site" / "sitecustomize.py")
+    (directory / "config.toml").write_text(configuration)
 
 
 def environment_of(emulator: Emulator, site: Path) -> dict[str, str]:
@@ -247,4 +277,6 @@ def short_life(chance: random.Random, scale: float = 1.0) -> Life:
         return Life.failed(pending=pending, starting=starting, running=running, stopping=stopping)
     if draw < 0.9:
         return Life.of(("PENDING", pending), "CANCELLED")
-    return Life.of(("PENDING", pending), ("STARTING", starting), ("RUNNING", running), ("STOPPING", stopping), "CANCELLED")
+    return Life.of(
+        ("PENDING", pending), ("STARTING", starting), ("RUNNING", running), ("STOPPING", stopping), "CANCELLED"
+    )

@@ -120,8 +120,8 @@ def missing(lives: Mapping[str, Sequence[Step]], arrivals: Iterable[Arrival]) ->
     return {uuid for uuid, life in lives.items() if any(step.status in ENDS for step in life)} - told
 
 
-def lags(lives: Mapping[str, Sequence[Step]], arrivals: Sequence[Arrival]) -> list[float]:
-    """Seconds from each true transition that was told to its first arrival."""
+def lags(lives: Mapping[str, Sequence[Step]], arrivals: Sequence[Arrival], since: datetime) -> list[float]:
+    """Seconds from each true transition after `since` that was told to its first arrival."""
     first: dict[tuple[str, str], datetime] = {}
     for arrival in arrivals:
         data = arrival.event["data"]
@@ -130,7 +130,7 @@ def lags(lives: Mapping[str, Sequence[Step]], arrivals: Sequence[Arrival]) -> li
         (first[uuid, step.status] - step.at).total_seconds()
         for uuid, life in lives.items()
         for step in life
-        if (uuid, step.status) in first
+        if step.at >= since and (uuid, step.status) in first
     )
 
 
@@ -200,7 +200,7 @@ def _of_an_event(step: Step, event: Mapping[str, Any], before: Mapping[str, Any]
 
 
 def _of_lanes(arrivals: Sequence[Arrival], lives: Mapping[str, Sequence[Step]]) -> list[str]:
-    """In order per run, over all its incarnations: no event before the one before it was acknowledged, none after it."""
+    """In order per run, over all incarnations: no event before the last one was acknowledged, none again after it."""
     wrong = []
     lanes: defaultdict[str, list[Arrival]] = defaultdict(list)
     for arrival in arrivals:

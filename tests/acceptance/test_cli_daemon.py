@@ -22,6 +22,14 @@ def begun(start: Start, config: Path) -> Process:
     return process
 
 
+def discovering(start: Start, config: Path, emulator: RunningEmulator) -> Process:
+    """A daemon that has looked once: what begins from now on is told, however soon it ends."""
+    canary = emulator.start_run(ENDLESS)
+    process = begun(start, config)
+    process.wait_until(lambda: told_of(process, canary) == ["running"])
+    return process
+
+
 def told_of(process: Process, run_id: str) -> list[str]:
     """The types of the events of a run that its stdout sink printed, in order."""
     events = [json.loads(line) for line in process.data]
@@ -32,7 +40,7 @@ def told_of(process: Process, run_id: str) -> list[str]:
 def test_it_runs_until_it_is_told_to_stop(
     emulator: RunningEmulator, start: Start, config: Path, number: signal.Signals
 ) -> None:
-    daemon = begun(start, config)
+    daemon = discovering(start, config, emulator)
     run_id = emulator.start_run(GOOD)
     daemon.wait_until(lambda: "completed" in told_of(daemon, run_id))
     facts = json.loads(daemon.wait_for("daemon.started", talk=True))
@@ -104,7 +112,7 @@ def test_a_muted_run_stays_muted_until_it_is_added(
     assert "muted" in run("remove", run_id, "-c", str(config)).talk
     first.send(signal.SIGTERM)
     assert first.end() == 0
-    second = begun(start, config)
+    second = discovering(start, config, emulator)
     other = emulator.start_run(GOOD)
     emulator.move_run(run_id, "COMPLETED")
     second.wait_until(lambda: "completed" in told_of(second, other))
@@ -119,7 +127,7 @@ def test_what_is_on_record_can_be_read(
 ) -> None:
     monkeypatch.setenv("OMICS_POLLER_CONFIG", str(config))
     assert run("runs").code == 1
-    daemon = begun(start, config)
+    daemon = discovering(start, config, emulator)
     good = emulator.start_run(GOOD, name="sample-42")
     bad = emulator.start_run(Life.failed("RUN_TASK_FAILED", pending=0.3, starting=0.3, running=0.3), name="evil\x1b[2J")
     daemon.wait_until(lambda: "completed" in told_of(daemon, good) and "failed" in told_of(daemon, bad))
@@ -172,6 +180,5 @@ def test_a_reader_that_leaves_makes_no_noise(
     daemon = begun(start, config)
     run_id = emulator.start_run(Life.of("PENDING"))
     daemon.wait_until(lambda: told_of(daemon, run_id) == ["pending"])
-    emulator.move_run(run_id, ("RUNNING", 3), "COMPLETED")
-    code, talk = into_a_reader_that_leaves(tmp_path, "events", "--follow", "--run", run_id, "-c", str(config))
-    assert (code, talk) == (141, "")
+    line = ["events", "--follow", "--run", run_id, "-c", str(config)]
+    assert into_a_reader_that_leaves(tmp_path, *line, then=lambda: emulator.move_run(run_id, "COMPLETED")) == (141, "")

@@ -32,7 +32,7 @@ def test_the_demo_proves_itself(start: Start) -> None:
     process = start(
         "demo", AWS_PROFILE="nobody", HTTP_PROXY="http://127.0.0.1:1", AWS_ENDPOINT_URL="http://127.0.0.1:1"
     )
-    assert process.popen.wait(30) == 0, (process.data, process.talk)
+    assert process.popen.wait(45) == 0, (process.data, process.talk)
     assert process.end() == 0
     said = "\n".join(process.data)
     assert "14, each to its end or until it vanished" in said

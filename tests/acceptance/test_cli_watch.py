@@ -53,7 +53,7 @@ def test_the_worst_end_of_several_is_told(emulator: RunningEmulator, run: Run, l
 
 
 def test_a_run_that_vanished(emulator: RunningEmulator, run: Run) -> None:
-    ended = run("watch", emulator.start_run(Life.of(("RUNNING", 0.5), GONE)), *FAST)
+    ended = run("watch", emulator.start_run(Life.of(("RUNNING", 1), GONE)), *FAST)
     assert ended.code == 12
     assert "VANISHED" in ended.data
 
@@ -66,19 +66,21 @@ def test_a_run_that_the_service_calls_invalid_is_unreachable(emulator: RunningEm
     assert "UNREACHABLE" in ended.data
 
 
-def test_a_run_whose_id_was_taken_over_counts_as_vanished(emulator: RunningEmulator, run: Run) -> None:
+def test_a_run_whose_id_was_taken_over_counts_as_vanished(emulator: RunningEmulator, start: Start) -> None:
     run_id = emulator.start_run(ENDLESS, run_id="4711")
-    emulator.start_run(GOOD, run_id=run_id, starts_in=0.7)
-    ended = run("watch", run_id, *FAST)
-    assert ended.code == 12
-    assert "REPLACED" in ended.data
+    process = start("watch", run_id, *FAST)
+    process.wait_for("RUNNING")
+    emulator.evict(run_id)
+    emulator.start_run(ENDLESS, run_id=run_id)
+    assert process.end() == 12
+    assert "REPLACED" in process.data[-1]
 
 
 def test_the_end_of_the_patience(emulator: RunningEmulator, run: Run) -> None:
     failed = emulator.start_run(BAD)
-    ended = run("watch", emulator.start_run(ENDLESS), failed, *FAST, "--timeout", "1500ms")
+    ended = run("watch", emulator.start_run(ENDLESS), failed, *FAST, "--timeout", "3s")
     assert ended.code == 124
-    assert "timed out after 1500ms: 1 RUNNING, 1 FAILED" in ended.talk
+    assert "timed out after 3s: 1 RUNNING, 1 FAILED" in ended.talk
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -126,13 +128,19 @@ def test_another_end_than_until_gives_its_own_code(emulator: RunningEmulator, ru
 
 
 def test_a_reader_that_leaves_ends_it_without_noise(emulator: RunningEmulator, tmp_path: Path) -> None:
-    run_id = emulator.start_run(Life.of(("PENDING", 2), ("STARTING", 1), ("RUNNING", 1), "COMPLETED"))
-    assert into_a_reader_that_leaves(tmp_path, "watch", run_id, *FAST, "--json") == (141, "")
+    run_id = emulator.start_run(ENDLESS)
+
+    def end() -> None:
+        emulator.move_run(run_id, "COMPLETED")
+
+    assert into_a_reader_that_leaves(tmp_path, "watch", run_id, *FAST, "--json", then=end) == (141, "")
 
 
 def test_a_terminal_shows_a_table_with_task_progress(emulator: RunningEmulator) -> None:
-    run_id = emulator.start_run(Life.of(("PENDING", 0.2), ("RUNNING", 3), "COMPLETED"), name="sample-42")
-    code, drawn = at_a_terminal("watch", run_id, *FAST)
+    run_id = emulator.start_run(ENDLESS, name="sample-42")
+    code, drawn = at_a_terminal(
+        "watch", run_id, *FAST, once=r"sample-42.*RUNNING.*\d+/\d+", then=lambda: emulator.move_run(run_id, "COMPLETED")
+    )
     assert code == 0
     assert re.search(r"sample-42.*RUNNING.*\d+/\d+", drawn)
     assert re.search(r"sample-42.*COMPLETED", drawn)
@@ -142,9 +150,14 @@ def test_a_terminal_shows_a_table_with_task_progress(emulator: RunningEmulator) 
 
 def test_task_progress_that_is_denied_is_gone_without(emulator: RunningEmulator) -> None:
     emulator.add_fault(Fault(kind="error", operation="ListRunTasks", code="AccessDeniedException"))
-    run_id = emulator.start_run(Life.of(("RUNNING", 3), "COMPLETED"))
+    runs = [emulator.start_run(ENDLESS) for _ in range(2)]  # the second would be asked about a second later
     before = emulator.call_counts["ListRunTasks"]
-    code, _ = at_a_terminal("watch", run_id, *FAST)
+
+    def end_soon() -> None:
+        for run_id in runs:
+            emulator.move_run(run_id, ("RUNNING", 2.5), "COMPLETED")
+
+    code, _ = at_a_terminal("watch", *runs, *FAST, once="RUNNING.*\n.*RUNNING", then=end_soon)
     assert code == 0
     assert emulator.call_counts["ListRunTasks"] - before == 1
 

@@ -4,7 +4,6 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -151,12 +150,8 @@ async def rigged(**options: Any) -> AsyncIterator[Rig]:
         await store.close()
 
 
-async def until(true: Callable[[], object], seconds: float = 3600) -> None:
+async def until(true: Callable[[], object], seconds: float = 60) -> None:
     """Let virtual time pass until something is true; it must be within so many seconds."""
     with anyio.fail_after(seconds):
         while not true():
-            await anyio.sleep(0.01)
-
-
-def minutes(count: float) -> timedelta:
-    return timedelta(minutes=count)
+            await anyio.sleep(max(0.01, seconds / 10_000))
