@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--only lag|delivery|memory|looks] [--quick]`: measure, and print tables. Under three minutes."""
+"""`python -m benchmarks [--only lag|delivery|memory|looks] [--quick]`: measure and print, in under three minutes."""
 
 import argparse
 import os

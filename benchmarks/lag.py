@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.processes import ask, emulated, figures, start
+from benchmarks.processes import ask, emulated, end, figures, start
 from benchmarks.tables import mean, percentile, seconds, show, times
 
 QUOTA: Final = 10
@@ -106,7 +106,7 @@ def by_waiters(plan: Plan, begin: Begin, told: Told) -> None:
         time.sleep(max(0, at - time.time()))
         while True:
             try:
-                waiter.wait(id=run_id, WaiterConfig={"Delay": plan.pause, "MaxAttempts": 20})  # type: ignore[typeddict-item]
+                waiter.wait(id=run_id, WaiterConfig={"Delay": plan.pause, "MaxAttempts": 20})
             except WaiterError as error:
                 if error.last_response.get("status") == "FAILED":
                     told.tell(run_id, "FAILED")
@@ -202,7 +202,11 @@ def report(*, quick: bool) -> None:
     plan = Plan(20, 15) if quick else Plan(50, 45)
     arguments = ["quick"] if quick else []
     workers = {arm: start("benchmarks.lag", arm, *arguments) for arm in ARMS}
-    results = {arm: figures(worker, plan.seconds + 60) for arm, worker in workers.items()}
+    try:
+        results = {arm: figures(worker, plan.seconds + 60) for arm, worker in workers.items()}
+    finally:
+        for worker in workers.values():
+            end(worker)
     ours = results["poller"]
     rows: list[list[str]] = []
 
@@ -241,8 +245,8 @@ def report(*, quick: bool) -> None:
         ["", *ARMS.values()],
         rows,
         [
-            f"In brackets: how many times ours. Poller: min_interval 500ms, ceiling 9/s, discovery. Waiters and loop ask "
-            f"each run every {plan.pause:g} s, which is all that the quota bears; the waiter's default is 30 s. "
+            "In brackets: how many times ours. Poller: min_interval 500ms, ceiling 9/s, discovery. Waiters and loop "
+            f"ask each run every {plan.pause:g} s, which is all that the quota bears; the waiter's default is 30 s. "
             "`run_completed` does not know CANCELLED, and no step before the end.",
         ],
     )

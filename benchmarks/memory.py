@@ -2,39 +2,41 @@
 
 Memory: a scope follows 10 runs, and another one 10,000, each in a process of its own, over the real client against an
 emulator in another process. Their records (files) are filled beforehand, so that only what following keeps is
-counted; both have read all their runs three times when they are measured. The difference, divided by the difference in
+counted; both have read all their runs twice when they are measured. The difference, divided by the difference in
 runs, is the cost of one. It is taken twice: from tracemalloc (what Python objects hold), and without it from the
 resident set (what the operating system gave, freed pages that were not returned included).
 
-CPU: the process time of a scope while it does nothing but look, divided by its looks; beside it the same calls through a
-bare aiobotocore client, whose answers nobody reads. Parsing, observing, planning and the record are ours.
+CPU: the process time of a scope while it does nothing but look, divided by its looks; beside it the same calls through
+a bare aiobotocore client, whose answers nobody reads. Parsing, observing, planning and the record are ours.
 """
 
 import asyncio
 import gc
 import json
+import shutil
 import sys
 import tempfile
 import time
 import tracemalloc
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 
-from benchmarks.processes import emulated, figures, start
+from benchmarks.processes import emulated, end, figures, start
 from benchmarks.tables import milliseconds, show, times
 from poller.app.build import Parts, open_parts
 from poller.core.machine import observe
-from poller.core.runs import KnownRun, Question
+from poller.core.runs import KnownRun
 from poller.ports import Round, ScopeState
 from poller.settings.load import settings_from
 from poller.telemetry import library_logging
 
 GOAL_BYTES: Final = 1500
 FEW: Final = 10
-SWEEPS: Final = 3
+SWEEPS: Final = 2
 LOOK_SECONDS: Final = 3.0
 ACCOUNT: Final = "123456789012"
 
@@ -87,7 +89,7 @@ async def fill(directory: Path) -> None:
 
 async def until_calls(parts: Parts, operation: str, calls: float) -> None:
     """Return once so many calls were begun."""
-    while parts.tally.count("calls", operation=operation) < calls:
+    while parts.tally.count("calls", operation=operation) < calls:  # noqa: ASYNC110 - a counter tells nobody
         await anyio.sleep(0.02)
 
 
@@ -163,15 +165,20 @@ def report_memory(*, quick: bool) -> None:
     """Measure what a followed run costs, and print it."""
     many = 2_000 if quick else 10_000
     used: dict[tuple[int, str], dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as place:
+    with ExitStack() as stack:
+        workers = {}
         for runs in (FEW, many):
-            directory = Path(place) / str(runs)
-            directory.mkdir()
-            with emulated(directory, scenario(runs)):
-                figures(start("benchmarks.memory", "fill", str(directory)), 60)
-                for way in ("traced", "resident"):
-                    worker = start("benchmarks.memory", way, str(directory), str(runs))
-                    used[runs, way] = figures(worker, 90)
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            directories = [place / way for way in ("traced", "resident")]
+            directories[0].mkdir()
+            stack.enter_context(emulated(place, scenario(runs)))
+            figures(start("benchmarks.memory", "fill", str(directories[0])), 60)
+            shutil.copytree(directories[0], directories[1])
+            for directory in directories:
+                worker = start("benchmarks.memory", directory.name, str(directory), str(runs))
+                stack.callback(end, worker)
+                workers[runs, directory.name] = worker
+        used |= {key: figures(worker, 120) for key, worker in workers.items()}
     rows = []
     for way, name in (("traced", "Python objects (tracemalloc)"), ("resident", "resident set")):
         few, lots = used[FEW, way]["bytes"], used[many, way]["bytes"]

@@ -1,19 +1,23 @@
 """The daemon: Parts run in task groups, an order of stopping that reads like the promise, and a reload."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import anyio
 import structlog
 from anyio.abc import TaskStatus
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from poller.app.build import Parts, open_parts, rule_of, run_ids_of
 from poller.app.http import serve_http
 from poller.core.errors import PollerError, StoreUnavailable
 from poller.core.events import PollerData, poller_event
+from poller.delivery.outlet import Outlet
 from poller.ports import Round
 from poller.settings.load import Loaded, load_settings
 from poller.settings.model import Settings
@@ -68,13 +72,14 @@ async def run_daemon(loaded: Loaded, *, announce: Callable[[Parts, str | None], 
 async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] = lambda: None) -> None:
     """Run until `stop`; then end asking without losing an answer, and deliver what is due now, within the grace."""
     grace = parts.settings.daemon.shutdown_grace.total_seconds()
+    keeping = partial(keep_running, clock=parts.clock, chance=parts.chance, tally=parts.tally)
     async with anyio.create_task_group() as telling:
         await telling.start(_supervised, parts, "deliver", parts.dispatcher.run)
         async with anyio.create_task_group() as asking:
             for scope in parts.scopes:
                 await asking.start(_supervised, parts, f"poll {scope.name}", scope.run)
-            asking.start_soon(_keep_tidy, parts, name="tidy")
-            asking.start_soon(_beat, parts, name="heartbeat")
+            asking.start_soon(keeping, "tidy", partial(_keep_tidy, parts), name="tidy")
+            asking.start_soon(keeping, "heartbeat", partial(_beat, parts), name="heartbeat")
             ready()
             await stop.wait()
             log.info("daemon.stopping", grace_seconds=grace)
@@ -109,17 +114,40 @@ async def _obey_signals(
     parts: Parts, loaded: Loaded, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
     """Stop on SIGTERM and SIGINT, at once on a second one; read the configuration again on SIGHUP."""
+    again, wanted = anyio.create_memory_object_stream[None](1)
+    with (
+        again,
+        wanted,
+        anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received,
+    ):
+        async with anyio.create_task_group() as reloading:  # apart: a reload may wait for the record, a stop may not
+            reloading.start_soon(_keep_reloading, parts, loaded, wanted, name="reload")
+            await _obey(received, again, stop, task_status)
+
+
+async def _obey(
+    received: AsyncIterator[signal.Signals],
+    again: MemoryObjectSendStream[None],
+    stop: anyio.Event,
+    task_status: TaskStatus[None],
+) -> None:
+    task_status.started()
+    async for number in received:
+        if number == signal.SIGHUP:
+            with suppress(anyio.WouldBlock):  # one is wanted already, and will read the file as it is then
+                again.send_nowait(None)
+        elif not stop.is_set():
+            stop.set()
+        else:
+            log.warning("daemon.stopping", at_once=True)
+            raise KeyboardInterrupt
+
+
+async def _keep_reloading(parts: Parts, loaded: Loaded, wanted: MemoryObjectReceiveStream[None]) -> None:
+    """One reload after the other."""
     current = loaded.settings
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
-        task_status.started()
-        async for number in received:
-            if number == signal.SIGHUP:
-                current = await reload(parts, loaded.path, current)
-            elif not stop.is_set():
-                stop.set()
-            else:
-                log.warning("daemon.stopping", at_once=True)
-                raise KeyboardInterrupt
+    async for _ in wanted:
+        current = await reload(parts, loaded.path, current)
 
 
 async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
@@ -127,9 +155,11 @@ async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
     try:
         new = load_settings(path).settings
         outlets = parts.make_outlets(new.sinks)
-    except PollerError as error:
-        log.error("config.refused", path=str(path), error=str(error), then="the daemon goes on as it was")
+    except Exception as error:  # noqa: BLE001 - a sink of another package may raise anything while it is made
+        said = str(error) if isinstance(error, PollerError) else f"{type(error).__name__}: {error}"
+        log.error("config.refused", path=str(path), error=said, then="the daemon goes on as it was")
         return current
+    before = parts.dispatcher.outlets
     changed = [name for name in RELOADABLE if getattr(new, name) != getattr(current, name)]
     restart = [
         name
@@ -137,11 +167,24 @@ async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
         if name not in RELOADABLE and getattr(new, name) != getattr(current, name)
     ]
     await parts.dispatcher.exchange(outlets)
+    for outlet in before:
+        if outlet not in outlets:
+            await _closed(outlet)
     for scope, watch in zip(parts.scopes, new.watch, strict=False):
         if "watch" in changed:
             scope.watch_anew(rule_of(watch), run_ids_of(watch))
     log.info("config.reloaded", path=str(path), changed=changed, needs_restart=restart)
     return current.model_copy(update={name: getattr(new, name) for name in RELOADABLE})
+
+
+async def _closed(outlet: Outlet) -> None:
+    """Free what a sink that left had opened; what it raises then is its own affair."""
+    close = getattr(outlet.sink, "close", None)
+    if close is not None:
+        try:
+            await close()
+        except Exception:
+            log.exception("sink.close_failed", sink=outlet.name)
 
 
 async def _keep_tidy(parts: Parts) -> None:

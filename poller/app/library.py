@@ -20,7 +20,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from poller.app.build import Parts, open_parts
-from poller.app.daemon import holder_name
+from poller.app.daemon import ANSWERS_SECONDS, holder_name
 from poller.clock import SystemClock
 from poller.core.errors import ConfigError, PollerError
 from poller.core.events import Event
@@ -138,7 +138,7 @@ class Poller:
                     Path.cwd(),
                     holder=held,
                     clock=self._clock,
-                    more_outlets=_callback_outlets(self._callables),
+                    more_outlets=_callback_outlets(self._callables, self.settings.sinks),
                 )
             )
             self._start = await parts.store.last_position()
@@ -204,7 +204,7 @@ class Poller:
     async def events(self) -> AsyncIterator[Event]:
         """Each event from the first one of this context on, in the order of the record; for ever."""
         parts = self._running()
-        async for event in follow_events(parts.store, parts.bell, self._start):
+        async for event in follow_events(parts.store, parts.gate, parts.bell, self._start):
             yield event
 
     @property
@@ -248,7 +248,7 @@ class Poller:
     def _listen(self, types: tuple[str, ...], callback: Callback) -> None:
         parts = self._running()
         assert self._tasks is not None
-        listener = Listener(callback, types, store=parts.store, bell=parts.bell, tally=parts.tally)
+        listener = Listener(callback, types, store=parts.store, gate=parts.gate, bell=parts.bell, tally=parts.tally)
         self._listeners.append(listener)
         self._tasks.start_soon(listener.run, self._start, name=f"listen {listener.name}")
 
@@ -285,20 +285,23 @@ class Poller:
 
     async def _told(self, scope: Scope, found: KnownRun) -> list[Event]:
         """What was told of an incarnation, in order."""
-        events = await self._running().store.events(run_id=found.run_id, scope=scope.name)
+        parts = self._running()
+        events = await parts.gate.insist(lambda: parts.store.events(run_id=found.run_id, scope=scope.name))
         return [event for event in events if event.data.get("run_uuid") == found.uuid]
 
     async def _finish(self) -> None:
         """Before the end: offer what is recorded and send what is due; after an error only what is under way ends."""
         if self._parts is None:
             return
-        async with anyio.create_task_group() as finishing:
-            if self._leaving:
+        if self._leaving:
+            async with anyio.create_task_group() as finishing:
                 for listener in self._listeners:
                     finishing.start_soon(listener.leave)
-                return
-            for scope in self._parts.scopes:
-                finishing.start_soon(scope.finish_looks)
+            return
+        with anyio.move_on_after(ANSWERS_SECONDS):  # an answer that does not come must not take the callbacks' time
+            async with anyio.create_task_group() as finishing:
+                for scope in self._parts.scopes:
+                    finishing.start_soon(scope.finish_looks)
         position = await self._parts.store.last_position()
         async with anyio.create_task_group() as finishing:
             finishing.start_soon(self._parts.dispatcher.drained)
@@ -333,15 +336,18 @@ def _store_url(store: str | Path | None) -> str:
     return text if "://" in text else f"sqlite:///{text}"
 
 
-def _callback_outlets(callables: Sequence[Callback]) -> list[Outlet]:
-    """A sink for each callable; two of one name are told apart by a number."""
+def _callback_outlets(callables: Sequence[Callback], others: Sequence[SinkSettings]) -> list[Outlet]:
+    """A sink for each callable; those whose name is taken are told apart by a number."""
     from poller.sinks.callback import CallbackSink
 
     outlets: list[Outlet] = []
+    taken = {one.name for one in others}
     for callback in callables:
         sink = CallbackSink.wrapping(callback)
-        same = sum(outlet.name.split("#")[0] == sink.settings.name for outlet in outlets)
-        if same:
-            sink = CallbackSink.wrapping(callback, name=f"{sink.settings.name}-{same + 1}")
+        plain, number = sink.settings.name, 1
+        while sink.settings.name in taken:
+            number += 1
+            sink = CallbackSink.wrapping(callback, name=f"{plain}-{number}")
+        taken.add(sink.settings.name)
         outlets.append(Outlet(sink, sink.settings))
     return outlets

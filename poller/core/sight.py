@@ -62,7 +62,13 @@ def fails(
     slowest: timedelta,
     at_once: bool = False,
 ) -> Sight:
-    """A look failed. `at_once` suspends all others until the next probe; `slowest` is the longest wait before one."""
+    """A look failed. `at_once` suspends all others until the next probe; `slowest` is the longest wait before one.
+
+    What fails before the next probe was under way when asking was suspended: it says nothing new, and a burst of such
+    failures must not put the probe off.
+    """
+    if sight.probe_at is not None and monotonic < sight.probe_at:
+        return replace(sight, cause=cause, detail=detail) if at_once else sight
     failures = sight.failures + 1
     probe_at = None
     if at_once or failures >= SUSPENDS_AFTER or sight.blind:

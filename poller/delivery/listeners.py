@@ -8,6 +8,7 @@ import structlog
 from poller.bell import Bell
 from poller.core.events import Event, short_type
 from poller.delivery.attempts import never_cancelling
+from poller.gate import RecordGate
 from poller.ports import Store
 from poller.telemetry import Tally
 
@@ -18,11 +19,12 @@ Callback = Callable[[Event], Awaitable[object] | object]
 PAGE: Final = 200
 
 
-async def follow_events(store: Store, bell: Bell, after: int) -> AsyncIterator[Event]:
-    """The events after a position, and then each one as it is recorded."""
+async def follow_events(store: Store, gate: RecordGate, bell: Bell, after: int) -> AsyncIterator[Event]:
+    """The events after a position, and then each one as it is recorded; a record that cannot be read is waited for."""
     while True:
         rung = bell.listen()
-        events = await store.events(after=after, limit=PAGE)
+        position = after
+        events = await gate.insist(lambda: store.events(after=position, limit=PAGE))  # noqa: B023 - awaited at once
         for event in events:
             after = event.position
             yield event
@@ -33,10 +35,13 @@ async def follow_events(store: Store, bell: Bell, after: int) -> AsyncIterator[E
 class Listener:
     """One callback and how far it has read. `types` are short event types; none means all."""
 
-    def __init__(self, callback: Callback, types: Sequence[str], *, store: Store, bell: Bell, tally: Tally) -> None:
+    def __init__(
+        self, callback: Callback, types: Sequence[str], *, store: Store, gate: RecordGate, bell: Bell, tally: Tally
+    ) -> None:
         self.callback = callback
         self.types = types
         self.store = store
+        self.gate = gate
         self.bell = bell
         self.tally = tally
         self.name = str(getattr(callback, "__qualname__", type(callback).__name__))
@@ -48,7 +53,7 @@ class Listener:
     async def run(self, after: int) -> None:
         """Call with each event after a position, one after the other, until cancelled or told to leave."""
         self.position = after
-        async for event in follow_events(self.store, self.bell, after):
+        async for event in follow_events(self.store, self.gate, self.bell, after):
             if self.leaving:
                 return
             if not self.types or short_type(event.type) in self.types or event.type in self.types:

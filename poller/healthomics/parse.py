@@ -165,7 +165,7 @@ def _snapshot(
 def _json_object(body: bytes, operation: str) -> Mapping[str, Json]:
     try:
         answer: Any = json.loads(body, parse_constant=lambda _: None)  # NaN and Infinity are no JSON to others
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Transient("unreadable", "the answer is not JSON", operation=operation) from error
     if not isinstance(answer, dict):
         raise Transient("unreadable", "the answer is not a JSON object", operation=operation)
@@ -175,10 +175,12 @@ def _json_object(body: bytes, operation: str) -> Mapping[str, Json]:
 def _moment(value: Json, name: str, operation: str) -> datetime:
     """A time of the service as aware UTC; one without a zone is UTC."""
     try:
+        if isinstance(value, bool):
+            raise TypeError("true and false are no times")
         moment = datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else datetime.fromisoformat(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (TypeError, ValueError, OverflowError, OSError) as error:
-        raise Transient("unreadable", f"{name} is no time: {value!r}", operation=operation) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        raise Transient("unreadable", f"{name} is no time: {str(value)[:80]!r}", operation=operation) from error
 
 
 def _served_at(headers: Mapping[str, str]) -> datetime | None:
@@ -187,5 +189,5 @@ def _served_at(headers: Mapping[str, str]) -> datetime | None:
         return None
     try:
         return parsedate_to_datetime(date).astimezone(UTC)
-    except ValueError:
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None

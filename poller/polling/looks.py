@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+import anyio
 import structlog
 
 from poller.core import budget
 from poller.core.budget import Budget
-from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled
+from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled, Transient
+from poller.core.patience import Patience, answered, limit_seconds, waited_in_vain
 from poller.core.planner import GetRunLook, ListLook
 from poller.core.runs import Snapshot
 from poller.ports import Clock, Page, RunService
@@ -86,6 +88,7 @@ class Looks:
             operation: budget.open_budget(ceiling, now, remembered=rates.get(operation)) for operation in OPERATIONS
         }
         self.in_flight: dict[Operation, int] = dict.fromkeys(OPERATIONS, 0)
+        self._patience: dict[Operation, Patience] = dict.fromkeys(OPERATIONS, Patience())
 
     @property
     def rates(self) -> dict[str, float]:
@@ -113,11 +116,15 @@ class Looks:
         """Make one call that was taken from the budget; failures come back as answers."""
         operation: Operation = "GetRun" if isinstance(look, GetRunLook) else "ListRuns"
         sent = self.clock.monotonic()
+        seconds = limit_seconds(self._patience[operation])
         try:
-            if isinstance(look, GetRunLook):
-                return RunShown(look, await self.service.get_run(look.run_id))
-            page = await self.service.list_runs(status=look.status, group=look.group, token=look.token)
-            return PageShown(look, page)
+            with anyio.move_on_after(seconds):
+                answer = await self._ask(look)
+                self._patience[operation] = answered(self._patience[operation], self.clock.monotonic() - sent)
+                return answer
+            self._patience[operation] = waited_in_vain(self._patience[operation])
+            late = Transient("timeout", f"no answer within {seconds:.1f} s", operation=operation)
+            return LookFailed(look, self.clock.now(), late)
         except RunGone as error:
             if isinstance(look, GetRunLook):
                 return RunMissing(look, self.clock.now(), error)
@@ -134,3 +141,8 @@ class Looks:
             return LookFailed(look, self.clock.now(), error)
         finally:
             self.in_flight[operation] -= 1
+
+    async def _ask(self, look: GetRunLook | ListLook) -> Answer:
+        if isinstance(look, GetRunLook):
+            return RunShown(look, await self.service.get_run(look.run_id))
+        return PageShown(look, await self.service.list_runs(status=look.status, group=look.group, token=look.token))

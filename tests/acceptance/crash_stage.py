@@ -174,6 +174,11 @@ class Stage:
         self._begun = self._begun or self.emulator.call_counts["ListRuns"] - self._lists_before >= 3
         return self._begun
 
+    @property
+    def told_to_the_end(self) -> list[str]:
+        """The runs whose ends arrived, in order."""
+        return [one.event["data"]["run_id"] for one in self.receiver.arrivals if one.event["data"]["terminal"]]
+
     async def start_daemon(self, **environment: str) -> None:
         self._lists_before = self.emulator.call_counts["ListRuns"]
         await self.daemon.start(**environment)

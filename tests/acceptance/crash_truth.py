@@ -13,6 +13,8 @@ from typing import Any, Final
 
 PATH: Final = ("PENDING", "STARTING", "RUNNING", "STOPPING")
 ENDS: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+GONE: Final = "GONE"
+"""No status: from then on the API does not know the run."""
 STAMPED: Final = {"PENDING": "creationTime", "RUNNING": "startTime", **dict.fromkeys(ENDS, "stopTime")}
 """The statuses of which the service itself says when they began, and where."""
 CUT: Final = timedelta(milliseconds=2)
@@ -86,7 +88,7 @@ def shown(
             if not any(answered <= moment <= answered + COMMITTED_WITHIN for moment in lost):
                 answers.append((call["run_id"], call["status"], asked, answered))
     for life in lives.values():
-        for step in life:
+        for step in (one for one in life if one.status != GONE):
             for run_id, status, asked, answered in answers:
                 fits = run_id == step.run_id or (run_id is None and status == step.status)
                 if fits and step.at <= asked and answered + READ_WITHIN < step.until:

@@ -121,3 +121,30 @@ async def test_sixty_runs_are_told_whole_and_in_order(trouble: str, tmp_path: Pa
         )
     )
     print(f"\n{trouble}", *lines, sep="\n  ")  # noqa: T201 - figures for whoever runs it with -s
+
+
+async def test_a_stop_while_nobody_answers_is_as_short_and_loses_nothing(tmp_path: Path) -> None:
+    """SIGTERM with looks and sends under way that never come back: exit 0 in time; the next start goes on."""
+    chance = random.Random(8)
+    async with account(seed=8) as emulator, stage(tmp_path, emulator, polling=HALF_A_SECOND) as play:
+
+        async def silent(_: web.Request) -> int | None:
+            await asyncio.sleep(60)
+            return None
+
+        content, play.receiver.mood = play.receiver.mood, silent
+        await play.start_daemon()
+        await play.until(lambda: play.discovery_has_begun)
+        for number in range(10):
+            play.start_run(life(chance), name=f"s-{number}")
+        await play.until(lambda: len(play.receiver.arrivals) >= 5)
+        emulator.add_fault(Fault(kind="hang"))
+        await play.until(lambda: any(call.outcome == "hang" for call in emulator.calls))
+        assert await play.daemon.stop() == 0
+        play.lost.append(datetime.now(UTC))
+        emulator.clear_faults()
+        play.receiver.mood = content
+        await play.start_daemon()
+        await play.caught_up(10)
+        assert await play.daemon.stop() == 0
+        assert await play.violations() == []

@@ -1,6 +1,7 @@
 """The gate before the record: closed exactly while somebody's operation cannot be done."""
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from poller.core.errors import StoreRefused, StoreUnavailable
@@ -18,7 +19,7 @@ class Record:
 
     async def write(self) -> str:
         self.tries.append(VirtualClock().monotonic())
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         if self.mended:
             return "written"
         if self.then is not None and len(self.tries) > 1:

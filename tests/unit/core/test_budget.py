@@ -2,10 +2,10 @@
 
 Figures measured with `service()` below (bursts of one second of the quota, as the emulator has them), 6 seeds:
 
-- hidden quota 3/s, ceiling 10/s, unlimited need, 10 minutes: 1.5 % of the calls refused, 88 % of the quota used;
-- the quota freed from 3/s to 10/s: 9.9/s again after 130 s at most;
-- 2 % of the calls refused by chance: 1.7/s on average, of a ceiling of 10/s (the floor is 0.5/s);
-- a foreign caller that steadily asks half the quota, after its first minute: 1.5 % refused at 10/s, 5 % at 3/s.
+- hidden quota 3/s, ceiling 10/s, unlimited need, 10 minutes: 1.5 % of the calls refused, 84 % of the quota used;
+- the quota freed from 3/s to 10/s: 9.5/s again after 120 s;
+- 2 % of the calls refused by chance: 8/s on average, of a ceiling of 10/s; 4 %: 4/s; 8 %: 2/s (the floor is 0.5/s);
+- a foreign caller that steadily asks half the quota, after its first minute: 0.4 % refused at 10/s, 4 % at 3/s.
 """
 
 import heapq
@@ -110,9 +110,9 @@ def test_a_quota_that_is_freed_is_found_again_within_three_minutes(seed: int) ->
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_refusals_by_chance_do_not_drive_the_rate_to_the_floor(seed: int) -> None:
+def test_refusals_by_chance_hardly_slow_us_down(seed: int) -> None:
     course = service(lambda _: 1e6, 1200, by_chance=0.02, seed=seed)
-    assert len([moment for moment, _ in course.ours if moment >= 120]) / 1080 >= 2 * FLOOR
+    assert len([moment for moment, _ in course.ours if moment >= 120]) / 1080 >= 5.0
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -145,14 +145,15 @@ def test_an_idle_bucket_proves_nothing() -> None:
 def test_a_throttle_cuts_once_per_round_trip() -> None:
     budget = open_budget(10.0, 0.0)
     budget = throttled(budget, 1.0, 0.8)
-    assert budget.rate == pytest.approx(7.0)
+    assert budget.rate == pytest.approx(10 * CUT)
     assert throttled(budget, 1.1, 0.9) == budget, "it was under way when the rate was cut"
-    assert throttled(budget, 1.3, 1.2).rate == pytest.approx(4.9)
+    again = throttled(throttled(budget, 1.3, 1.2), 1.35, 1.25)
+    assert again.rate == pytest.approx(10 * CUT**2), "two in a row are no chance, at whatever rate"
 
 
 def test_a_throttle_takes_what_was_saved_up() -> None:
     budget = throttled(open_budget(10.0, 0.0), 100.0, 99.0)
-    assert wait_seconds(budget, 100.0) == pytest.approx(1 / 7)
+    assert wait_seconds(budget, 100.0) == pytest.approx(1 / (10 * CUT))
 
 
 def test_it_starts_at_what_is_remembered_else_at_the_ceiling() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 
 from poller.bell import Bell
 from poller.core.deliveries import DeliveryRow, DeliveryState
@@ -80,7 +81,7 @@ class FragileStore:
             return operation
 
         async def call(*arguments: Any, **named: Any) -> Any:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             self.fails(name)
             return await operation(*arguments, **named)
 
@@ -153,5 +154,5 @@ async def rigged(**options: Any) -> AsyncIterator[Rig]:
 async def until(true: Callable[[], object], seconds: float = 60) -> None:
     """Let virtual time pass until something is true; it must be within so many seconds."""
     with anyio.fail_after(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110 - a condition, and virtual time
             await anyio.sleep(max(0.01, seconds / 10_000))

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import anyio
 import pytest
@@ -19,9 +19,8 @@ from tests.unit.polling.simulation import virtually
 
 
 @pytest.fixture(autouse=True)
-def rare_looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def rare_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outlet_module, "LOOK_EVERY", 600.0)
-    yield
 
 
 class Whims:
@@ -82,9 +81,7 @@ ACTS = st.one_of(
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(
-    seed=st.integers(0, 1000), trouble=st.floats(0, 0.8), batch=st.integers(1, 4), acts=st.lists(ACTS, max_size=12)
-)
+@given(seed=st.integers(0, 1000), trouble=st.floats(0, 0.8), batch=st.integers(1, 4), acts=st.lists(ACTS, max_size=12))
 def test_no_failure_outage_crash_or_exchange_loses_repeats_out_of_order_or_reorders(
     seed: int, trouble: float, batch: int, acts: list[tuple[str, float]]
 ) -> None:
@@ -103,7 +100,10 @@ def test_no_failure_outage_crash_or_exchange_loses_repeats_out_of_order_or_reord
             told: dict[str, int] = defaultdict(int)
 
             def outlets() -> list[Outlet]:
-                return [outlet(ScriptedSink(one.answer, batch_size=batch), name, timeout="5s") for name, one in whims.items()]
+                return [
+                    outlet(ScriptedSink(one.answer, batch_size=batch), name, timeout="5s")
+                    for name, one in whims.items()
+                ]
 
             async def play(remaining: list[tuple[str, float]]) -> None:
                 """Act until a restart is wanted."""

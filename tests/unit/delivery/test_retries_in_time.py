@@ -1,6 +1,6 @@
 """Hours of failing sends: how long is waited, what is an outage, what is poison, and what both leave alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
 
@@ -19,10 +19,9 @@ WAITS = [0.5, 1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384, 36000]
 
 
 @pytest.fixture(autouse=True)
-def rare_looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def rare_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other process changes this record: it need not be looked at every second of a week."""
     monkeypatch.setattr(outlet_module, "LOOK_EVERY", 600.0)
-    yield
 
 
 class FarEnd:
@@ -259,7 +258,7 @@ def test_no_number_of_restarts_in_an_outage_kills_an_event() -> None:
 
 
 def test_what_expires_in_an_outage_is_no_success_of_the_sink() -> None:
-    """An event that is too old is dead without being sent: that must neither end the outage nor count against others."""
+    """An event that is too old is dead without being sent: that neither ends the outage nor counts against others."""
 
     async def body() -> None:
         async with rigged() as rig:

@@ -1,6 +1,7 @@
 """What an answer is read as: every field kept, and whatever is odd an unreadable answer, never a state or a crash."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,6 +74,11 @@ def test_a_status_that_nobody_knows_yet_is_kept_as_it_is() -> None:
     assert read_page({**RUN, "status": "PAUSED"}).items[0].status == "PAUSED"
 
 
+def test_a_number_that_is_no_json_is_unknown_and_never_repeated() -> None:
+    shown = read_run(run_body(storageCapacity=float("nan"), priority=float("-inf")))
+    assert not {"storageCapacity", "priority"} & shown.fields.keys()
+
+
 def test_private_fields_are_left_out_unless_they_are_included() -> None:
     private = {"parameters": {"patient": "Ana"}, "definition": "d", "engineSettings": {}, "sessionPolicy": "p"}
     assert not private.keys() & read_run(run_body(**private)).fields.keys()
@@ -120,8 +126,6 @@ def test_times_are_read_however_they_are_written(written: Any, read: datetime) -
         run_body(startTime=1e300),
         run_body(stopTime="0001-01-01T00:00:00+14:00"),
         run_body(stopTime="9999-12-31T23:59:59-14:00"),
-        run_body(storageCapacity=float("nan")),
-        run_body(storageCapacity=float("-inf")),
     ],
     ids=lambda body: body[:30].decode(errors="replace") + "…" if isinstance(body, bytes) else None,
 )
@@ -180,7 +184,11 @@ FIELDS = st.fixed_dictionaries(
 RUNS = st.builds(lambda odd, fine: {**fine, **odd}, FIELDS, st.sampled_from([{}, RUN]))
 
 
-@given(st.one_of(st.binary(), JSON.map(lambda value: json.dumps(value).encode()), RUNS.map(lambda run: json.dumps(run).encode())))
+@given(
+    st.one_of(
+        st.binary(), JSON.map(lambda value: json.dumps(value).encode()), RUNS.map(lambda run: json.dumps(run).encode())
+    )
+)
 @example(b'{"status":"RUNNING","creationTime":1e999}')
 @example(b'{"status":"RUNNING","creationTime":-1e999}')
 @example(b'{"status":"RUNNING","creationTime":"2022-11-30T23:13:00+23:59:59.999999"}')
@@ -194,20 +202,21 @@ def test_no_answer_to_get_run_raises_anything_but_a_service_error(body: bytes) -
     assert all(time is None or time.tzinfo is UTC for time in (shown.creation_time, shown.start_time, shown.stop_time))
 
 
-@given(st.one_of(st.binary(), JSON.map(lambda value: json.dumps(value).encode()),
-                 st.lists(RUNS | JSON).map(lambda items: json.dumps({"items": items}).encode())), st.text())  # fmt: skip
+PAGES = st.lists(RUNS | JSON).map(lambda items: {"items": items})
+
+
+@given(st.one_of(st.binary(), (JSON | PAGES).map(lambda value: json.dumps(value).encode())), st.text())
 def test_no_answer_to_list_runs_raises_anything_but_a_service_error(body: bytes, date: str) -> None:
-    try:
+    with suppress(ServiceError):
         page_of(body, headers={"date": date}, asked_at=ASKED, answered_at=ANSWERED)
-    except ServiceError:
-        pass
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
 def client_error(code: str, status: int = 400, message: str = "said") -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetRun")  # type: ignore[typeddict-item]  # fmt: skip
+    said: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(said, "GetRun")
 
 
 @pytest.mark.parametrize(

@@ -67,13 +67,14 @@ class VirtualClock:
 
 @dataclass
 class SimulatedService:
-    """A RunService over a world. `fails` may raise for a call; `quota` is calls per second, per operation."""
+    """A RunService over a world. `fails` may raise for a call, `hangs` leaves it without answer; `quota` is calls per second, per operation."""
 
     world: World
     clock: VirtualClock
     quota: float | None = None
     account_id: str | None = ACCOUNT
     fails: Callable[[str, str | None], None] = lambda _operation, _run_id: None
+    hangs: Callable[[], bool] = lambda: False
     latency: float = LATENCY
     calls: Counter[str] = field(default_factory=Counter)
     times: list[tuple[float, str, str | None]] = field(default_factory=list)
@@ -115,6 +116,8 @@ class SimulatedService:
             self.throttled += 1
             raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
         self.fails(operation, run_id)
+        if self.hangs():
+            await anyio.sleep_forever()
         try:
             answer = self.service.answer(request, instant_of(self.clock.now()))
         except Refused as refused:

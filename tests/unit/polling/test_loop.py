@@ -1,7 +1,7 @@
 """What a scope promises, held over hours of virtual time."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import anyio
@@ -102,6 +102,24 @@ def test_a_quarter_of_the_answers_failing_loses_nothing() -> None:
             async with simulation.polling():
                 await anyio.sleep(1800)
             await check_told(simulation)
+
+    virtually(body)
+
+
+def test_answers_that_never_come_hold_up_nothing_else() -> None:
+    async def body() -> None:
+        async with simulated(pace=BRISK, speed=20) as simulation:
+            simulation.service.hangs = lambda: simulation.rng.random() < 0.1
+            for _ in range(30):
+                simulation.start_life(Life.random(simulation.rng), starts_in=simulation.rng.uniform(1, 6000))
+            async with simulation.polling():
+                await anyio.sleep(1800)
+            await check_told(simulation)
+            lags = [
+                (datetime.fromisoformat(event.data["observed_at"]) - event.time).total_seconds()
+                for event in await simulation.events("completed")
+            ]
+            assert sum(lags) / len(lags) < 15  # virtual seconds; a whole read timeout each would be far more
 
     virtually(body)
 

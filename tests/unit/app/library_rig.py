@@ -1,0 +1,35 @@
+"""Pollers over an emulator in the same loop, with intervals so small that a run lives a second."""
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+
+from poller import Poller
+from poller.emulator import Emulator, Life
+
+BRISK: dict[str, Any] = {
+    "min_interval": "50ms",
+    "max_interval": "200ms",
+    "max_calls_per_second": 200,
+    "vanish_deadline": "300ms",
+    "blind_after": "5m",
+}
+PATIENCE = 15.0
+"""Seconds after which something counts as not happening; nothing takes so long where all is well."""
+
+
+def brisk_poller(emulator: Emulator, **options: Any) -> Poller:
+    polling = {**BRISK, **options.pop("polling", {})}
+    return Poller(region="us-east-1", endpoint_url=emulator.url, polling=polling, **options)
+
+
+def quick_life(end: str = "COMPLETED", seconds: float = 0.1) -> Life:
+    return Life.of(("PENDING", seconds), ("RUNNING", seconds), end)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Let other tasks work until something is true."""
+    with anyio.fail_after(PATIENCE):
+        while not true():  # noqa: ASYNC110 - a condition, not an event
+            await anyio.sleep(0.005)

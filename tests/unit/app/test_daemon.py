@@ -1,0 +1,304 @@
+"""Reload whole or not at all, stop in time, and keep the rest alive."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from poller.app import daemon
+from poller.app.build import Parts
+from poller.app.daemon import reload, run_daemon
+from poller.core.errors import StoreRefused, StoreUnavailable
+from poller.delivery.outlet import Outlet
+from poller.emulator import Emulator, Fault, Life
+from poller.settings.load import load_settings
+from poller.sinks.file import FileSink
+from tests.unit.app.daemon_rig import Stage, file_sink, send_signal
+from tests.unit.app.library_rig import PATIENCE, quick_life, until
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with Emulator() as emulator:
+        yield Stage(emulator, tmp_path)
+
+
+def sink_names(parts: Parts) -> list[str]:
+    return [outlet.name for outlet in parts.dispatcher.outlets]
+
+
+def kinds(lines: list[str]) -> list[str]:
+    return [json.loads(line)["type"].rpartition(".")[2] for line in lines]
+
+
+# --- reload -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_reload_applies_watches_and_sinks(stage: Stage) -> None:
+    first, second = (stage.emulator.start_run(Life.of("RUNNING")) for _ in range(2))
+    stage.configure(file_sink("one"), watch=f'run_ids = ["{first}"]')
+    async with stage.running() as parts:
+        current = parts.settings
+        await until(lambda: len(stage.sent("one.jsonl")) == 1)
+        stage.configure(file_sink("one") + file_sink("two"), watch=f'run_ids = ["{first}", "{second}"]')
+        current = await reload(parts, stage.path, current)
+        await until(lambda: len(stage.sent("two.jsonl")) == 1)
+        await until(lambda: len(stage.sent("one.jsonl")) == 2)
+        assert sink_names(parts) == ["one", "two"]
+        stage.configure(file_sink("two"), watch=f'run_ids = ["{second}"]')
+        current = await reload(parts, stage.path, current)
+        assert sink_names(parts) == ["two"]
+        stage.emulator.move_run(first, "COMPLETED")
+        stage.emulator.move_run(second, "COMPLETED")
+        await until(lambda: kinds(stage.sent("two.jsonl")) == ["running", "completed"])
+        await anyio.sleep(0.3)  # longer than the longest interval: the first run is looked at no more
+        assert len(stage.sent("two.jsonl")) == 2
+    assert kinds(stage.sent("one.jsonl")) == ["running", "running"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '[[sinks]]\nname = "bad"\ntype = "no-such-type"\n',
+        file_sink("bad", timeout='"soon"'),
+        "[watch",
+        "[wach]\nx = 1\n",
+        file_sink("bad") + file_sink("bad"),
+    ],
+)
+async def test_a_file_with_a_mistake_changes_nothing_at_all(
+    stage: Stage, wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = stage.emulator.start_run(Life.of("RUNNING"))
+    stage.configure(file_sink("one"))
+    async with stage.running() as parts:
+        outlets, before, rule = list(parts.dispatcher.outlets), parts.settings, parts.scopes[0].rule
+        stage.configure(file_sink("two") + wrong, watch=f'run_ids = ["{run_id}"]\ndiscover = true')
+        assert await reload(parts, stage.path, before) is before
+        assert parts.dispatcher.outlets == outlets
+        assert (parts.scopes[0].rule, parts.scopes[0].run_ids) == (rule, frozenset())
+    assert "config.refused" in [record.message for record in caplog.records]
+
+
+async def test_a_file_that_is_gone_changes_nothing(stage: Stage) -> None:
+    stage.configure(file_sink("one"))
+    async with stage.running() as parts:
+        stage.path.unlink()
+        assert await reload(parts, stage.path, parts.settings) is parts.settings
+        assert sink_names(parts) == ["one"]
+
+
+async def test_a_sink_that_fails_to_be_made_changes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sinks of other packages may raise anything: a daemon must survive its configuration being read again."""
+    stage.configure(file_sink("one"))
+
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError("a bug of somebody else's")
+
+    async with stage.running() as parts:
+        monkeypatch.setattr(FileSink, "__init__", explode)
+        stage.configure(file_sink("one") + file_sink("two"))
+        assert await reload(parts, stage.path, parts.settings) is parts.settings
+        assert sink_names(parts) == ["one"]
+
+
+async def test_what_else_changed_is_told_as_needing_a_restart_each_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr(daemon.log, "info", lambda event, **facts: said.append({"event": event, **facts}))
+    stage.configure(file_sink("one"))
+    async with stage.running() as parts:
+        stage.configure(file_sink("two") + '[daemon]\nheartbeat = "1m"\n', region="eu-west-1")
+        current = parts.settings
+        for _ in range(2):
+            current = await reload(parts, stage.path, current)
+        assert parts.scopes[0].place.region == "us-east-1"
+    reloads = [one for one in said if one["event"] == "config.reloaded"]
+    assert [one["needs_restart"] for one in reloads] == [["aws", "daemon"]] * 2
+    assert [one["changed"] for one in reloads] == [["sinks"], []]
+
+
+async def test_a_sink_whose_table_did_not_change_stays_and_one_that_left_is_closed(stage: Stage) -> None:
+    run_id = stage.emulator.start_run(Life.of("RUNNING"))
+    stage.configure(file_sink("stays") + file_sink("leaves"), watch=f'run_ids = ["{run_id}"]')
+    async with stage.running() as parts:
+        await until(lambda: stage.sent("stays.jsonl") and stage.sent("leaves.jsonl"))
+        stays, leaves = (outlet.sink for outlet in parts.dispatcher.outlets)
+        assert isinstance(stays, FileSink)
+        assert isinstance(leaves, FileSink)
+        stage.configure(file_sink("stays") + file_sink("comes"), watch=f'run_ids = ["{run_id}"]')
+        await reload(parts, stage.path, parts.settings)
+        assert parts.dispatcher.outlets[0].sink is stays
+        assert stays._fd is not None
+        assert leaves._fd is None
+
+
+# --- signals ----------------------------------------------------------------------------------------------------------
+
+
+async def test_sighup_reloads_and_sigterm_stops_the_daemon(stage: Stage) -> None:
+    run_id = stage.emulator.start_run(quick_life())
+    stage.configure(file_sink("one"))
+    begun: list[Parts] = []
+    running = asyncio.create_task(run_daemon(load_settings(stage.path), announce=lambda parts, _: begun.append(parts)))
+    await until(lambda: begun)
+    stage.configure(file_sink("one"), watch=f'run_ids = ["{run_id}"]')
+    send_signal(signal.SIGHUP)
+    await until(lambda: kinds(stage.sent("one.jsonl"))[-1:] == ["completed"])
+    send_signal(signal.SIGTERM)
+    await asyncio.wait_for(running, PATIENCE)
+
+
+async def test_a_reload_that_waits_for_the_record_does_not_keep_the_daemon_from_stopping(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.configure('[daemon]\nshutdown_grace = "500ms"\n' + file_sink("one"))
+    begun: list[Parts] = []
+    running = asyncio.create_task(run_daemon(load_settings(stage.path), announce=lambda parts, _: begun.append(parts)))
+    await until(lambda: begun)
+    tried: list[int] = []
+
+    async def locked(*_: object) -> None:
+        tried.append(1)
+        raise StoreUnavailable("locked")
+
+    monkeypatch.setattr(begun[0].store, "use_routes", locked)
+    stage.configure('[daemon]\nshutdown_grace = "500ms"\n' + file_sink("two"))
+    send_signal(signal.SIGHUP)
+    await until(lambda: tried)
+    send_signal(signal.SIGTERM)
+    await asyncio.wait_for(running, PATIENCE)
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------------
+
+
+class SlowSink:
+    """Takes each event after a while."""
+
+    batch_size = 1
+
+    def __init__(self, like: Outlet, seconds: float) -> None:
+        self.settings_model = like.sink.settings_model
+        self.seconds = seconds
+        self.took: list[str] = []
+        self.under_way = 0
+
+    async def send(self, events: Any) -> None:
+        self.under_way += 1
+        await anyio.sleep(self.seconds)
+        self.took += [event.kind for event in events]
+
+
+async def with_slow_sink(parts: Parts, seconds: float) -> SlowSink:
+    (outlet,) = parts.dispatcher.outlets
+    slow = SlowSink(outlet, seconds)
+    await parts.dispatcher.exchange([Outlet(slow, outlet.settings)])
+    return slow
+
+
+async def test_a_stop_commits_the_answer_in_flight_and_delivers_what_is_due(stage: Stage) -> None:
+    run_id = stage.emulator.start_run(Life.of("RUNNING"))
+    stage.emulator.add_fault(Fault(kind="slow", seconds=0.4, operation="GetRun"))
+    stage.configure(file_sink("one"), watch=f'run_ids = ["{run_id}"]')
+    async with stage.running() as parts:
+        slow = await with_slow_sink(parts, 0.3)
+        await until(lambda: stage.emulator.calls)
+        assert await parts.store.events() == []
+        stage.stop.set()
+    assert slow.took == ["running"]
+
+
+async def test_a_stop_starts_no_look(stage: Stage) -> None:
+    run_id = stage.emulator.start_run(Life.of("RUNNING"))
+    stage.configure(file_sink("one"), watch=f'run_ids = ["{run_id}"]')
+    async with stage.running() as parts:
+        slow = await with_slow_sink(parts, 0.5)
+        await until(lambda: slow.under_way)
+        stage.stop.set()
+        await anyio.sleep(0.1)
+        asked = len(stage.emulator.calls)
+    assert len(stage.emulator.calls) == asked
+
+
+async def test_a_stop_takes_no_longer_than_its_grace_whatever_hangs(stage: Stage) -> None:
+    run_id = stage.emulator.start_run(Life.of("RUNNING"))
+    stage.configure('[daemon]\nshutdown_grace = "800ms"\n' + file_sink("one"), watch=f'run_ids = ["{run_id}"]')
+    async with stage.running() as parts:
+        slow = await with_slow_sink(parts, 3600)
+        await until(lambda: slow.under_way)
+        stage.emulator.add_fault(Fault(kind="hang"))
+        asked = len(stage.emulator.calls)
+        await until(lambda: len(stage.emulator.calls) > asked)
+        began = time.monotonic()
+        stage.stop.set()
+    assert 0.4 < time.monotonic() - began < 2
+    async with stage.parts() as parts:  # what was not taken is owed, and is nobody's
+        await parts.store.use_routes(parts.dispatcher.routes, parts.clock.now())
+        assert len(await parts.store.claim("one", now=parts.clock.now(), limit=10)) == 1
+
+
+# --- what runs beside -------------------------------------------------------------------------------------------------
+
+
+async def test_a_heartbeat_goes_to_the_sinks_that_name_it_and_to_no_other(stage: Stage) -> None:
+    named, plain = file_sink("named", events='["heartbeat"]'), file_sink("plain")
+    stage.configure('[daemon]\nheartbeat = "100ms"\ninstance = "lab-1"\n' + named + plain, watch="discover = true")
+    async with stage.running():
+        await until(lambda: len(stage.sent("named.jsonl")) >= 2)
+    first, second = (json.loads(line) for line in stage.sent("named.jsonl")[:2])
+    assert first["type"] == "healthomics.poller.heartbeat"
+    assert first["source"] == "healthomics-poller/lab-1"
+    assert first["id"] != second["id"]
+    assert json.loads(stage.sent("named.jsonl")[-1])["data"]["last_success_at"]
+    assert stage.sent("plain.jsonl") == []
+
+
+async def test_without_a_heartbeat_there_is_none(stage: Stage) -> None:
+    stage.configure(file_sink("named", events='["heartbeat"]'))
+    async with stage.running() as parts:
+        await anyio.sleep(0.1)
+        assert await parts.store.events() == []
+
+
+async def test_housekeeping_that_crashes_does_not_end_the_daemon(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = stage.emulator.start_run(Life.of("RUNNING"))
+    monkeypatch.setattr(daemon, "PRUNE_EVERY", 0.01)
+    stage.configure(file_sink("one"), watch=f'run_ids = ["{run_id}"]')
+    async with stage.running() as parts:
+
+        async def explode(**_: object) -> int:
+            raise RuntimeError("a bug of ours")
+
+        monkeypatch.setattr(parts.store, "prune", explode)
+        await until(lambda: parts.tally.count("crashes", part="tidy"))
+        await until(lambda: stage.sent("one.jsonl"))
+
+
+async def test_a_record_that_a_person_must_mend_ends_the_daemon(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.configure(watch='run_ids = ["1"]')
+
+    async def refuse(*_: object) -> None:
+        raise StoreRefused("replaced")
+
+    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012 - what ends it comes while it runs
+        async with stage.running() as parts:
+            monkeypatch.setattr(parts.store, "commit_round", refuse)
+            await anyio.sleep(PATIENCE)
+    assert caught.value.subgroup(StoreRefused) is not None
