@@ -170,7 +170,7 @@ def row_of(name: str, turns: Sequence[Figure], bares: Sequence[Figure], *, goal:
 def report(*, quick: bool) -> None:
     """Measure and print."""
     library_logging()
-    count, pairs = (1000, 2) if quick else (5000, 3)
+    count, pairs = (1000, 2) if quick else (3000, 3)
     with tempfile.TemporaryDirectory() as place, serving("benchmarks.delivery", "receiver") as url:
         directory = Path(place)
         fast = asyncio.run(measure(url, directory, count, pairs, signed=(False, True)))

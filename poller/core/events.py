@@ -178,11 +178,15 @@ class Draft:
 class Event:
     """An event as it was recorded. Its bytes are its identity: everything else is read from them.
 
-    Args: `body` as stored; `position` in the record (0: not recorded, a sample); `recorded_at` aware UTC.
+    Args: `body` as stored; `position` in the record (0: not recorded, a sample); `recorded_at` aware UTC; `id` where it
+    is known without reading the body.
     """
 
-    def __init__(self, body: bytes, *, position: int = 0, recorded_at: datetime | None = None) -> None:
+    def __init__(
+        self, body: bytes, *, position: int = 0, recorded_at: datetime | None = None, id: str | None = None
+    ) -> None:
         self.body = body
+        self._id = id
         self.position = position
         self.recorded_at = recorded_at
 
@@ -194,7 +198,7 @@ class Event:
 
     @property
     def id(self) -> str:
-        return str(self.attributes["id"])
+        return self._id if self._id is not None else str(self.attributes["id"])
 
     @property
     def source(self) -> str:

@@ -29,6 +29,10 @@ log = structlog.get_logger("poller.delivery")
 
 AHEAD: Final = 128
 """Deliveries claimed beyond those being sent, so that sends do not wait for the record; bounds the memory of a sink."""
+UNSETTLED: Final = 256
+"""Deliveries sent whose outcome is not stored yet: sends go on meanwhile, and what came together is stored together."""
+SLOW_SETTLING: Final = 0.25
+"""Seconds of storing outcomes after which no send begins until they are stored."""
 LOOK_EVERY: Final = 1.0
 """Seconds after which the record is read again without a bell: another process may have made something due."""
 RELEASE_SECONDS: Final = 2.0
@@ -81,6 +85,8 @@ class OutletWorker:
         self._left = left if left is not None else set()
         self._queue: deque[Delivery] = deque()
         self._under_way: dict[int, Delivery] = {}
+        self._senders = 0
+        self._settling_since: float | None = None
         self._successes_at: dict[int, int] = {}
         self._failing_lanes: set[str] = set()
         self._at_once = outlet.settings.concurrency * outlet.batch_size
@@ -136,10 +142,9 @@ class OutletWorker:
                 await self._claim()
                 if self.gate.closed_since is not None:
                     continue  # meanwhile an acknowledgement could not be stored: it comes first
-                while (batch := self._next_batch()) is not None:
-                    for delivery in batch:
-                        self._under_way[delivery.id] = delivery
-                    tasks.start_soon(self._send, batch, send, name=f"send {self.name}")
+                while self._senders < self.outlet.settings.concurrency and (batch := self._next_batch()) is not None:
+                    self._senders += 1
+                    tasks.start_soon(self._keep_sending, batch, send, name=f"send {self.name}")
             else:
                 await self._give_back()
             if not self._under_way:
@@ -158,14 +163,36 @@ class OutletWorker:
             if not self._under_way and may_send(self.breaker, now):
                 self._queue += await self.gate.insist(lambda: self.store.probe(self.name))
             return
-        room = self._at_once + AHEAD - len(self._queue) - len(self._under_way)
-        if room > 0 and len(self._queue) <= AHEAD // 2:
+        if len(self._queue) <= AHEAD // 2 and len(self._under_way) < UNSETTLED:
+            room = self._at_once + AHEAD - len(self._queue)
             self._queue += await self.gate.insist(lambda: self.store.claim(self.name, now=now, limit=room))
 
     def _next_batch(self) -> list[Delivery] | None:
-        if not self._queue or len(self._under_way) >= self._at_once:
+        """What to send next, if anything may be sent now; it then counts as under way until its outcome is stored."""
+        settling = self._settling_since
+        halted = (
+            self._finished is not None
+            or self.gate.closed_since is not None
+            or (settling is not None and self.clock.monotonic() - settling > SLOW_SETTLING)
+            or (self.breaker.open and bool(self._under_way))
+        )
+        if halted or not self._queue or len(self._under_way) >= self._at_once + UNSETTLED:
             return None
-        return [self._queue.popleft() for _ in range(min(self.outlet.batch_size, len(self._queue)))]
+        batch = [self._queue.popleft() for _ in range(min(self.outlet.batch_size, len(self._queue)))]
+        self._under_way |= {delivery.id: delivery for delivery in batch}
+        return batch
+
+    async def _keep_sending(self, batch: list[Delivery] | None, send: MemoryObjectSendStream[Outcome]) -> None:
+        """Send one batch after another while there are any: outcomes are stored beside that, together."""
+        try:
+            while batch is not None:
+                await self._send(batch, send)
+                batch = self._next_batch()
+                if len(self._queue) == AHEAD // 2:
+                    self.wake()
+        finally:
+            self._senders -= 1
+            self.wake()
 
     async def _send(self, batch: Sequence[Delivery], send: MemoryObjectSendStream[Outcome]) -> None:
         now = self.clock.now()
@@ -194,7 +221,9 @@ class OutletWorker:
                     break
             was_open = self.breaker.open
             settlements = [self._judge(each) for each in outcomes]
+            self._settling_since = self.clock.monotonic()
             await self.gate.insist(lambda: self.store.settle(settlements))  # noqa: B023 - awaited before the next turn
+            self._settling_since = None
             if was_open and not self.breaker.open:
                 log.info("sink.recovered", sink=self.name)
                 await self.gate.insist(lambda: self.store.make_due(self.name, self.clock.now()))
@@ -207,14 +236,16 @@ class OutletWorker:
     def _judge(self, outcome: Outcome) -> Settlement:
         """What an outcome means for its delivery and for the sink."""
         delivery, now = outcome.delivery, self.clock.now()
-        facts = {"sink": self.name, "run": delivery.event.run_id, "event_id": delivery.event.id}
         if outcome.error is None:
             self._far_end_answers()
             self.last_acknowledged_at = now
             self._successes_at.pop(delivery.id, None)
             self.tally.add("deliveries", sink=self.name, outcome="acknowledged")
-            log.debug("delivery.acknowledged", type=delivery.event.kind, attempts=delivery.attempts + 1, **facts)
+            log.debug(
+                "delivery.acknowledged", sink=self.name, event_id=delivery.event.id, attempts=delivery.attempts + 1
+            )
             return Settlement(delivery.id, DeliveryState.ACKNOWLEDGED, now, attempts=delivery.attempts)
+        facts = {"sink": self.name, "run": delivery.event.run_id, "event_id": delivery.event.id}
         if not outcome.expired:
             self.last_error = outcome.error
         attempts = delivery.attempts + (not outcome.expired)

@@ -34,6 +34,7 @@ _CLAIMABLE: Final = select(
     events.c.position,
     events.c.recorded_at,
     events.c.body,
+    events.c.id.label("event_id"),
 ).join(events, events.c.position == deliveries.c.position)
 
 
@@ -140,7 +141,7 @@ def _claimed(connection: Connection, query: Select[Any]) -> list[Delivery]:
             id=row.id,
             sink=row.sink,
             lane=row.lane,
-            event=Event(row.body, position=row.position, recorded_at=row.recorded_at),
+            event=Event(row.body, position=row.position, recorded_at=row.recorded_at, id=row.event_id),
             attempts=row.attempts,
             counted=row.counted,
             last_attempt_at=row.last_attempt_at,

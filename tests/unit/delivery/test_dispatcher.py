@@ -311,6 +311,7 @@ def test_an_exchange_lets_sends_under_way_end_and_loses_and_repeats_nothing() ->
                 assert dispatcher.workers["other"] is worker
                 await until(lambda: len(before.took) + len(after.took) == 100 == len(other.took))
             assert before.under_way == 0
+            assert len(before.tried) + len(after.tried) == 100
             assert by_run(before.taken + after.taken) == {run: list(range(1, 11)) for run in RUNS}
 
     virtually(body)
@@ -485,9 +486,11 @@ def test_an_acknowledgement_that_cannot_be_stored_is_stored_before_that_sink_sen
     async def body() -> None:
         async with rigged() as rig:
             locked = False
+            begun_at_failures: list[int] = []
 
             def fails(name: str) -> None:
                 if locked and name == "settle":
+                    begun_at_failures.append(len(sink.tried))
                     raise StoreUnavailable("locked")
 
             rig.fragile(fails)
@@ -498,7 +501,8 @@ def test_an_acknowledgement_that_cannot_be_stored_is_stored_before_that_sink_sen
                 assert len(sink.tried) == 2
                 locked = True
                 await anyio.sleep(600)
-                assert len(sink.tried) == 2
+                assert len(begun_at_failures) > 100
+                assert set(begun_at_failures) == {begun_at_failures[0]} == {len(sink.tried)}
                 assert rig.gate.closed_since is not None
                 assert await rig.owed() == 40
                 locked = False

@@ -67,7 +67,10 @@ class VirtualClock:
 
 @dataclass
 class SimulatedService:
-    """A RunService over a world. `fails` may raise for a call, `hangs` leaves it without answer; `quota` is calls per second, per operation."""
+    """A RunService over a world.
+
+    `fails` may raise for a call, `hangs` leaves it without answer; `quota` is calls per second, per operation.
+    """
 
     world: World
     clock: VirtualClock
