@@ -23,7 +23,7 @@ from poller.app.build import Parts, open_parts
 from poller.app.daemon import ANSWERS_SECONDS, holder_name
 from poller.clock import SystemClock
 from poller.core.errors import ConfigError, PollerError
-from poller.core.events import Event
+from poller.core.events import Event, short_type
 from poller.core.runs import KnownRun
 from poller.core.sight import Sight
 from poller.core.values import SinkSettings, parse_duration
@@ -31,6 +31,7 @@ from poller.delivery.listeners import Callback, Listener, follow_events
 from poller.delivery.outlet import Outlet
 from poller.polling.loop import Scope
 from poller.ports import Clock
+from poller.settings.checks import misspelt_event
 from poller.settings.load import settings_from
 from poller.settings.model import Settings, run_name
 from poller.supervision import keep_running
@@ -100,6 +101,9 @@ class Poller:
         clock: Clock | None = None,
     ) -> None:
         library_logging()
+        for sink in sinks:
+            if not (callable(sink) or isinstance(sink, Mapping | SinkSettings)):
+                raise ConfigError(f"sinks: {sink!r} is neither a callable nor a table of settings")
         tables = [sink for sink in sinks if not callable(sink)]
         self._callables = [sink for sink in sinks if callable(sink)]
         self.settings = settings or settings_from(
@@ -167,7 +171,10 @@ class Poller:
         await self._end()
 
     def on(self, *types: str) -> Callable[[Callback], Callback]:
-        """Decorate a callable, async or plain, to be called with each event of these types ("failed"); none: of all."""
+        """Decorate a callable, async or plain, to be called with each event of these types ("failed", or a glob).
+
+        No types: of all. Raises: ConfigError for a name that no event has.
+        """
 
         def register(callback: Callback) -> Callback:
             self._register(types, callback)
@@ -241,6 +248,9 @@ class Poller:
     def _register(self, types: tuple[str, ...], callback: Callback) -> None:
         if not callable(callback):
             raise ConfigError(f"{callback!r} cannot be called")
+        for one in types:
+            if said := misspelt_event(short_type(one)):
+                raise ConfigError(said)
         self._registered.append((types, callback))
         if self._tasks is not None:
             self._listen(types, callback)

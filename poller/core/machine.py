@@ -167,6 +167,8 @@ def _observe_item(known: KnownRun, item: Snapshot) -> Observed:
         return Observed(known, (), Step.SAME)  # until a GetRun has decided, no item under this id is applied
     if known.verdict is Verdict.ENDED:
         return Observed(known, (), Step.STALE if item.status not in ENDS else Step.SAME)
+    if known.verdict is Verdict.VANISHED:
+        return Observed(replace(known, question=Question.END), (), Step.SAME)  # lists may lag: GetRun says who is right
     if known.verdict is Verdict.UNREACHABLE:
         return Observed(known, (), Step.SAME)  # lists may show what GetRun refuses to: only a GetRun mends that
     step = judge(known.status, item.status)
@@ -210,7 +212,7 @@ def _observe_full(known: KnownRun, look: Snapshot) -> Observed:
     if known.verdict is Verdict.ENDED:
         return _contradict(known, look)
     known = _again(_identified(known, look))
-    known = replace(known, looked=True, question=None)
+    known = replace(known, looked=True, question=None, refused=False)
     transitions: list[Transition] = []
     for seen in known.evidence:
         known, told, _ = _take(known, _proven(seen, look), evidence=("ListRuns",))
@@ -392,8 +394,8 @@ def vanish(known: KnownRun, at: datetime, evidence: tuple[str, ...]) -> Observed
     return Observed(known, (*told, transition), Step.FORWARD)
 
 
-def refuse(known: KnownRun, at: datetime, reason: str) -> Observed:
-    """The service will not answer about this id: told once, and the watch of it ends.
+def refuse(known: KnownRun, at: datetime, reason: str, *, final: bool = True) -> Observed:
+    """The service will not answer about this id: told once. `final` ends the watch; a denial may be lifted.
 
     What lists had shown of it is told first; an end among that stays a question, in case a GetRun answers after all.
     """
@@ -402,7 +404,9 @@ def refuse(known: KnownRun, at: datetime, reason: str) -> Observed:
     end_seen = known.end_seen
     known, told = flush_evidence(replace(known, end_seen=None))
     transition = _without_answer(replace(known, end_seen=end_seen), "unreachable", at, evidence=(reason,))
-    known = replace(known, verdict=Verdict.UNREACHABLE, question=None, told=True, end_seen=end_seen)
+    known = replace(known, refused=True, told=True, end_seen=end_seen)
+    if final:
+        known = replace(known, verdict=Verdict.UNREACHABLE, question=None)
     if transition.incarnation:
         known = replace(known, incarnation=transition.incarnation)
     return Observed(known, (*told, transition), Step.FORWARD)

@@ -87,10 +87,11 @@ class Evidence:
 class KnownRun:
     """All that is remembered of a run's newest incarnation.
 
-    `by_rule` is True where discovery found it, False where somebody named its id.
-    `status` is the last one that we understood, told or not; None before the first. `since` is when the run entered it,
-    as well as we know; `seen_at` when the request was sent that last showed it. `incarnation` is the identity in event
-    ids, fixed with the first event. `question` is what a GetRun is needed for now, None where the cadence decides.
+    `by_rule` is True where discovery found it, False where somebody named its id. `status` is the last one that we
+    understood, told or not; None before the first. `since` is when the run entered it, as well as we know; `seen_at`
+    when the request was sent that last showed it. `incarnation` is the identity in event ids, fixed with the first
+    event. `refused` is True from an `unreachable` on until a GetRun answers. `question` is what a GetRun is needed for
+    now, None where the cadence decides.
     """
 
     run_id: str
@@ -113,6 +114,7 @@ class KnownRun:
     unknown_statuses: tuple[str, ...] = ()
     contradictions: tuple[str, ...] = ()
     reappeared: bool = False
+    refused: bool = False
 
     @property
     def live(self) -> bool:

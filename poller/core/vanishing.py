@@ -19,11 +19,16 @@ class Rung(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """How far up one run is. `misses` counts GetRun's not-founds; `listed` says whether ListRuns has been read."""
+    """How far up one run is.
+
+    `misses` counts GetRun's not-founds; `listed` says whether ListRuns has been read; `contradicted` that it still
+    showed the run: then GetRun is asked again and again, but not beyond the deadline.
+    """
 
     missing_since: datetime
     misses: int = 1
     listed: bool = False
+    contradicted: bool = False
     evidence: tuple[str, ...] = ()
 
 

@@ -7,6 +7,7 @@ import structlog
 
 from poller.bell import Bell
 from poller.core.events import Event, short_type
+from poller.core.routing import Route
 from poller.delivery.attempts import never_cancelling
 from poller.gate import RecordGate
 from poller.ports import Store
@@ -33,13 +34,13 @@ async def follow_events(store: Store, gate: RecordGate, bell: Bell, after: int) 
 
 
 class Listener:
-    """One callback and how far it has read. `types` are short event types; none means all."""
+    """One callback and how far it has read. `types` are event types, short or whole, or globs; none means all."""
 
     def __init__(
         self, callback: Callback, types: Sequence[str], *, store: Store, gate: RecordGate, bell: Bell, tally: Tally
     ) -> None:
         self.callback = callback
-        self.types = types
+        self.wanted = Route("", tuple(short_type(one) for one in types) or ("*", "heartbeat"))
         self.store = store
         self.gate = gate
         self.bell = bell
@@ -56,7 +57,7 @@ class Listener:
         async for event in follow_events(self.store, self.gate, self.bell, after):
             if self.leaving:
                 return
-            if not self.types or short_type(event.type) in self.types or event.type in self.types:
+            if self.wanted.takes(event.type):
                 await self._call(event)
             self.position = event.position
             self._moved.ring()

@@ -48,17 +48,12 @@ class Access:
         """
         now = self.clock.monotonic()
         if isinstance(error, BadRequest) or self._run_answered > self._denied.get(run_id, now):
-            self._denied.pop(run_id, None)
             self._sees()
             return True
         self._denied.setdefault(run_id, now)
         everything = all(other in self._denied for other in followed)
         self._fails(Cause.DENIED if everything else Cause.NO_ANSWER, str(error), at_once=everything)
         return False
-
-    def is_denied(self, run_id: str) -> bool:
-        """Whether the last GetRun about this run was denied."""
-        return run_id in self._denied
 
     def failed(self, error: ServiceError, at: datetime) -> None:
         """A look brought no answer."""

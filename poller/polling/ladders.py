@@ -40,7 +40,8 @@ class Ladders:
         """GetRun did not find the run (any more)."""
         ladder = self._ladders.get(known.run_id) or Ladder(known.missing_since or at, misses=0)
         said = f"GetRun: {error.code} at {at.isoformat()}"
-        self._ladders[known.run_id] = replace(ladder, misses=ladder.misses + 1, evidence=(*ladder.evidence, said))
+        evidence = ladder.evidence if ladder.contradicted else (*ladder.evidence, said)
+        self._ladders[known.run_id] = replace(ladder, misses=ladder.misses + 1, evidence=evidence)
 
     def shown_deleted(self, look: Snapshot) -> None:
         """GetRun showed DELETED: how the run ended is asked of the other rungs, once."""
@@ -52,10 +53,16 @@ class Ladders:
         self._ladders.pop(run_id, None)
         self._sweep_wanted.pop(run_id, None)
 
-    def contradicted_by(self, known: KnownRun, item: Snapshot) -> bool:
-        """Whether a list, asked after GetRun first missed the run, still shows it."""
+    def shown_by_list(self, known: KnownRun, item: Snapshot) -> None:
+        """A list shows the run. If it was asked after GetRun first missed it, GetRun is asked again: who is right?"""
         ladder = self._ladders.get(known.run_id)
-        return ladder is not None and not known.shown_deleted and item.asked_at > ladder.missing_since
+        if ladder is None or known.shown_deleted or item.asked_at <= ladder.missing_since:
+            return
+        said = f"ListRuns: still shows {item.status} at {item.answered_at.isoformat()}"
+        evidence = tuple(one for one in ladder.evidence if not one.startswith("ListRuns: still"))
+        misses = min(ladder.misses, 1)
+        self._ladders[known.run_id] = replace(ladder, misses=misses, contradicted=True, evidence=(*evidence, said))
+        self._sweep_wanted.pop(known.run_id, None)
 
     def swept(self, swept: Swept) -> None:
         """All active lists were read whole: the missing runs that waited for that are not among them."""
@@ -87,11 +94,15 @@ class Ladders:
                 yield known, self._ladders[run_id].evidence
 
     def deadline(self) -> datetime | None:
-        """When the next run that waits for the lists is declared gone without them."""
+        """When the next run that waits for the lists, or that they contradict, is declared gone."""
         waiting = [
             self._ladders[run_id].missing_since + self.pace.vanish_deadline
             for run_id in list(self._ladders)
-            if run_id in self.runs and self._rung(self.runs[run_id], self._ladders[run_id])[0] is Rung.LIST_RUNS
+            if run_id in self.runs
+            and (
+                self._ladders[run_id].contradicted
+                or self._rung(self.runs[run_id], self._ladders[run_id])[0] is Rung.LIST_RUNS
+            )
         ]
         return min(waiting, default=None)
 
@@ -104,6 +115,8 @@ class Ladders:
             deadline=self.pace.vanish_deadline,
         )
         late = self.now() >= ladder.missing_since + self.pace.vanish_deadline
+        if ladder.contradicted and late:
+            return Rung.VANISHED, at
         if rung is Rung.LIST_RUNS and (late or not self.planner.lists_allowed):
             said = "ListRuns: not read whole in time" if late else "ListRuns: not allowed"
             self._ladders[known.run_id] = replace(ladder, listed=True, evidence=(*ladder.evidence, said))

@@ -253,6 +253,8 @@ class Scope:
                 except anyio.WouldBlock:
                     break
             await rounds.commit(answers)
+            if self._waiters.run_ids:  # the answer that ended a run may have been under way before somebody waited
+                await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
             self._open_looks -= len(answers)
             self.wake()
 

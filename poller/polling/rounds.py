@@ -19,7 +19,7 @@ from poller.core.events import Draft, event_of, short_type
 from poller.core.machine import Observed, Step, Transition, absent, missed, observe, refuse, vanish
 from poller.core.planner import GetRunLook, ListLook, Planner, Swept
 from poller.core.retries import full_jitter
-from poller.core.runs import Json, KnownRun, Question, Snapshot
+from poller.core.runs import Json, KnownRun, Question, Snapshot, Verdict
 from poller.core.sight import Cause
 from poller.gate import RecordGate
 from poller.polling.access import Access
@@ -91,6 +91,7 @@ class Rounds:
         self.runs: dict[str, KnownRun] = {}
         self.ladders = Ladders(planner, pace, self.runs, clock.now, clock.monotonic)
         self._failures: dict[str, int] = {}
+        self._retry_at: dict[str, float] = {}
         self._list_failures = 0
         self.waiters = waiters
         self._one_at_a_time = anyio.Lock()
@@ -141,7 +142,9 @@ class Rounds:
             known = work.runs.get(answer.look.run_id) if isinstance(answer.look, GetRunLook) else None
             if known is not None and isinstance(answer, RunShown):
                 self.waiters.answer(known, answer.snapshot.asked_at)
-            elif known is not None and isinstance(answer, RunMissing | RunRefused) and not known.live:
+            elif (
+                known is not None and isinstance(answer, RunMissing | RunRefused) and (not known.live or known.refused)
+            ):
                 self.waiters.answer(known, answer.answered_at)
 
     async def follow(self, runs: Iterable[KnownRun]) -> None:
@@ -173,6 +176,7 @@ class Rounds:
         self.ladders.leave(run_id)
         self.access.forget(run_id)
         self._failures.pop(run_id, None)
+        self._retry_at.pop(run_id, None)
 
     def named(self, run_id: str, remembered: KnownRun | None, *, afresh: bool) -> KnownRun | None:
         """How a run that somebody named is followed: None if its story is on record and nobody asks `afresh`."""
@@ -260,10 +264,12 @@ class Rounds:
         known = self._known(work, answer.look.run_id)
         if known is None:
             return
-        if self.access.refuses(known.run_id, answer.error, self.runs):
+        final = isinstance(answer.error, BadRequest)
+        alone = self.access.refuses(known.run_id, answer.error, self.runs)
+        if alone and not known.refused:
             reason = f"GetRun: {answer.error.code}: {answer.error.message}"
-            self._apply(work, refuse(known, answer.answered_at, reason))
-        else:
+            self._apply(work, refuse(known, answer.answered_at, reason, final=final))
+        if not final:
             self._failed(answer.look, answer.error)
 
     async def _page_shown(self, work: _Work, answer: PageShown) -> None:
@@ -306,11 +312,9 @@ class Rounds:
         work.shown[run_id] = self.clock.monotonic()  # its walk goes on: that began before
         self.planner.shown(run_id, work.shown[run_id])
         observed = observe(known, item)
-        if self.ladders.contradicted_by(known, item):
-            self.ladders.leave(run_id)
-            asked = observed.known.question and Question.END
-            observed = observed._replace(known=replace(observed.known, question=asked, missing_since=None))
-        if observed.known.live or observed.known.question is not None or observed.known != known:
+        self.ladders.shown_by_list(known, item)
+        waits_already = run_id in self.runs and not known.live and observed.known == known
+        if not waits_already and (observed.known.live or observed.known.question or observed.known != known):
             self._apply(work, observed)
 
     def _swept(self, work: _Work, swept: Swept) -> None:
@@ -361,8 +365,10 @@ class Rounds:
     def _due(self, known: KnownRun) -> float:
         """When a run is asked about next, in monotonic seconds."""
         now, monotonic = self.clock.now(), self.clock.monotonic()
-        if known.question is not None:
+        if known.question is not None and not (known.verdict is Verdict.VANISHED and known.question is Question.END):
             return monotonic
+        if known.question is not None:
+            return monotonic + self.pace.max_interval.total_seconds()  # only lists show it: no hurry
         since = min(known.since or now, now)
         moment = next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance())
         return monotonic + (moment - now).total_seconds()
@@ -430,11 +436,14 @@ class Rounds:
         """Free what was under way; a failed look is made again after a backoff."""
         now, look = self.clock.monotonic(), answer.look
         if isinstance(look, GetRunLook):
-            answered = not isinstance(answer, LookFailed) and not self.access.is_denied(look.run_id)
+            answered = isinstance(answer, RunShown | RunMissing)
             self.planner.landed(look.run_id, now, answered=answered)
             known = self.runs.get(look.run_id)
-            if not answered and known is not None:
-                self.planner.follow(known, now + self._backoff(self._failures.get(look.run_id, 1)))
+            if answered:
+                self._retry_at.pop(look.run_id, None)
+            elif known is not None:
+                self._retry_at[look.run_id] = now + self._backoff(self._failures.get(look.run_id, 1))
+                self.planner.follow(known, self._retry_at[look.run_id])
         elif isinstance(answer, LookFailed) and isinstance(answer.error, Denied):
             log.warning("lists.denied", detail=str(answer.error), then="every run is asked about by GetRun")
             self.planner.lists_denied()
@@ -447,7 +456,8 @@ class Rounds:
         for run_id, known in work.runs.items():
             if known.live or known.question is not None:
                 self.runs[run_id] = known
-                self.planner.follow(known, work.due[run_id], shown=work.shown.get(run_id))
+                due = max(work.due[run_id], self._retry_at.get(run_id, 0.0))
+                self.planner.follow(known, due, shown=work.shown.get(run_id))
             else:
                 self._let_go(run_id)
         self.ladders.plan()

@@ -23,8 +23,8 @@ class Waiters:
 
     @property
     def run_ids(self) -> list[str]:
-        """The runs that somebody waits for."""
-        return list(self._waiters)
+        """The runs that somebody still waits for."""
+        return [run_id for run_id, waiting in self._waiters.items() if any(one.known is None for one in waiting)]
 
     async def wait(self, run_id: str, since: datetime) -> KnownRun:
         """What is known of a run once a GetRun that was sent after `since` has spoken, or a verdict is given."""

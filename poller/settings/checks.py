@@ -195,10 +195,16 @@ def _sinks(settings: Settings) -> Iterator[Problem]:
 
 def _sink_events(settings: Settings) -> Iterator[Problem]:
     for index, sink in enumerate(settings.sinks):
-        for name in unmatched(sink.events or ()):
-            if not _of_a_later_version(name):
-                place = (sink.events or ()).index(name)
-                yield Problem(("sinks", index, "events", place), f'"{name}" matches no event; {_nearest_event(name)}')
+        for place, name in enumerate(sink.events or ()):
+            if said := misspelt_event(name):
+                yield Problem(("sinks", index, "events", place), said)
+
+
+def misspelt_event(pattern: str) -> str | None:
+    """What is wrong with the name of an event, or a glob, that matches nothing; None if it matches something."""
+    if not unmatched([pattern]) or _of_a_later_version(pattern):
+        return None
+    return f'"{pattern}" matches no event; {_nearest_event(pattern)}'
 
 
 def _of_a_later_version(pattern: str) -> bool:

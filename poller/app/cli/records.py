@@ -1,6 +1,6 @@
 """The record of a configuration, for commands: they share it with a daemon that may be running."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,27 @@ async def open_record(config: Path | None, aws: AwsOptions = NO_AWS, *, make: bo
         await store.close()
 
 
-def json_of_run(row: RunRow) -> dict[str, Json]:
+async def following(record: Record) -> Callable[[RunRow], tuple[bool, str]]:
+    """For each run whether a daemon with this configuration follows it, and why, as people read it."""
+    watches = {(one.scope, one.run_id): one.mode for one in await record.store.watches()}
+    discovers = record.loaded.settings.watch[0].discover
+
+    def followed(row: RunRow) -> tuple[bool, str]:
+        known, mode = row.known, watches.get((row.scope, row.known.run_id))
+        if mode == "mute":
+            return False, "no, it is muted; `omics-poller add` undoes that"
+        if not known.live:
+            return False, "no, its story is over"
+        if mode == "follow" or record.loaded.line_of_run(known.run_id) is not None:
+            return True, "yes, named"
+        if known.by_rule and discovers:
+            return True, "yes, discovered"
+        return False, "no, nobody asks for it any more"
+
+    return followed
+
+
+def json_of_run(row: RunRow, *, followed: bool) -> dict[str, Json]:
     """A run as it is listed. What is unknown is null."""
     known = row.known
     return {
@@ -88,6 +108,7 @@ def json_of_run(row: RunRow) -> dict[str, Json]:
         "name": row.snapshot.get("name"),
         "status": known.status,
         "live": known.live,
+        "followed": followed,
         "verdict": known.verdict,
         "since": _stamped(known.since),
         "creation_time": _stamped(known.creation_time),

@@ -210,7 +210,11 @@ async def test_a_run_that_the_service_refuses_to_speak_of_is_unreachable(emulato
 async def test_a_timeout_is_an_outcome(emulator: Emulator) -> None:
     run_id = emulator.start_run(Life.of("RUNNING"))
     async with brisk_poller(emulator) as poller:
-        outcome = await poller.wait(run_id, timeout=timedelta(milliseconds=400))
+        await poller.watch(run_id)
+        async for event in poller.events():  # now it is known, and the client is warm
+            assert event.kind == "running"
+            break
+        outcome = await poller.wait(run_id, timeout=timedelta(seconds=2))
         assert (outcome.verdict, outcome.status) == ("timed_out", "RUNNING")
         assert kinds(outcome.events) == ["running"]
         assert (await poller.wait(run_id, timeout="0s")).verdict == "timed_out"
@@ -262,7 +266,6 @@ async def test_of_an_id_that_was_reused_the_new_incarnation_is_followed(emulator
     assert {event.data["run_uuid"] for event in second.events} != {event.data["run_uuid"] for event in first.events}
 
 
-@pytest.mark.xfail(strict=True, reason="polling/loop.py find(): the run is let go, and nobody asks for who waits")
 async def test_a_run_whose_end_comes_with_an_answer_under_way_is_asked_once_more_for_who_waits(
     emulator: Emulator,
 ) -> None:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from poller.core.cadence import Pace
-from poller.core.errors import BadRequest, Denied, StoreUnavailable, Transient
+from poller.core.errors import BadRequest, Denied, RunGone, StoreUnavailable, Transient
 from poller.core.events import Event
 from poller.core.machine import ENDS, RANK
 from poller.core.runs import Verdict
@@ -283,8 +283,6 @@ def test_one_not_found_is_no_verdict() -> None:
 
             def fails(operation: str, _: str | None) -> None:
                 if operation == "GetRun" and simulation.clock.monotonic() > 20 and next(left, False):
-                    from poller.core.errors import RunGone
-
                     raise refused(RunGone, "ResourceNotFoundException")
 
             simulation.service.fails = fails
@@ -533,5 +531,57 @@ def test_what_is_known_of_a_run_whose_end_was_told_is_small_and_final() -> None:
                 assert scope.rounds.runs == {}
             known = (await simulation.store.known_runs("us-east-1", [run]))[run]
             assert known.verdict is Verdict.ENDED
+
+    virtually(body)
+
+
+@pytest.mark.parametrize("discover", [True, False])
+def test_a_run_that_only_lists_still_show_is_told_at_the_deadline_and_then_left_in_peace(discover: bool) -> None:
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            run = simulation.start_run(("RUNNING", 100_000), "COMPLETED")
+            others = tuple(simulation.start_run(("RUNNING", 100_000), "COMPLETED") for _ in range(5))
+
+            def fails(operation: str, run_id: str | None) -> None:
+                if operation == "GetRun" and run_id == run and simulation.clock.monotonic() > 20:
+                    raise refused(RunGone, "ResourceNotFoundException")
+
+            simulation.service.fails = fails
+            async with simulation.polling(Rule(discover=discover), (run, *others)) as scope:
+                await anyio.sleep(60)
+                assert scope.rounds is not None
+                scope.rounds.ask_soon(run)
+                scope.wake()
+                await anyio.sleep(300)
+                assert (await simulation.kinds(run))[-1] == "vanished"
+                (vanished,) = await simulation.events("vanished")
+                assert any("still shows RUNNING" in said for said in vanished.data["evidence"])
+                asked = [at for at, _, run_id in simulation.service.times if run_id == run and at > 100]
+                assert len(asked) < 60
+                simulation.service.fails = lambda _, __: None
+                await anyio.sleep(60)
+                if discover:
+                    assert run in scope.rounds.runs, "it shows itself again, and is followed again"
+
+    virtually(body)
+
+
+def test_a_denial_that_is_lifted_lets_the_run_go_on() -> None:
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            runs = [simulation.start_run(("RUNNING", 300), "COMPLETED") for _ in range(3)]
+
+            def fails(operation: str, run_id: str | None) -> None:
+                if operation == "GetRun" and run_id == runs[0] and simulation.clock.monotonic() < 100:
+                    raise refused(Denied, "AccessDeniedException")
+
+            simulation.service.fails = fails
+            async with simulation.polling(Rule(), tuple(runs)):
+                await anyio.sleep(600)
+            kinds = await simulation.kinds(runs[0])
+            assert kinds.count("unreachable") == 1
+            assert kinds[-1] == "completed"
+            asked = [at for at, _, run_id in simulation.service.times if run_id == runs[0] and at < 100]
+            assert len(asked) < 40
 
     virtually(body)

@@ -57,11 +57,18 @@ async def check(
 
     `omics-poller check -c config.toml --probe`
     """
+    from poller.app.build import resolve_region
+    from poller.core.errors import ConfigError
     from poller.settings.checks import warnings
 
     loaded = load_configuration(config, aws)
     findings = [Finding("configuration", "ok", str(loaded.path))]
     findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
+    for scope in loaded.settings.aws:
+        try:
+            resolve_region(scope)
+        except ConfigError as error:
+            findings.append(Finding("configuration", "warning", f"{error}; `run` would not start here"))
     if probe:
         findings += await _probes(loaded)
     if json:

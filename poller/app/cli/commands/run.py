@@ -1,8 +1,5 @@
 """`omics-poller run`: the daemon."""
 
-import signal
-from types import FrameType
-
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.options import NO_AWS, AwsOptions, ConfigPath, load_configuration
 from poller.app.cli.output import Out
@@ -21,7 +18,6 @@ async def run(*, config: ConfigPath = None, aws: AwsOptions = NO_AWS, out: Out) 
 
     `OMICS_POLLER_CONFIG=/etc/omics-poller.toml omics-poller run`
     """
-    signal.signal(signal.SIGTERM, _stop_before_the_start)  # until the daemon listens for it, half a second from now
     import structlog
 
     from poller.app.daemon import run_daemon
@@ -36,8 +32,3 @@ async def run(*, config: ConfigPath = None, aws: AwsOptions = NO_AWS, out: Out) 
         log.warning("config.doubtful", path=str(loaded.path), warning=warning)
     await run_daemon(loaded)
     return ExitCode.OK
-
-
-def _stop_before_the_start(_: int, __: FrameType | None) -> None:
-    """A stop that comes before anything runs: nothing to drain, and no failure."""
-    raise SystemExit(0)

@@ -28,16 +28,16 @@ async def runs(
     from datetime import UTC, datetime
 
     from poller.app.cli.boards import spell_span
-    from poller.app.cli.records import json_of_run, open_record, status_of
+    from poller.app.cli.records import following, json_of_run, open_record, status_of
 
     parse_count("--limit", limit)
     async with open_record(config) as record:
         rows = await record.store.runs(live_only=live, limit=limit)
+        follows = await following(record)
         if json:
             for row in rows:
-                out.document(json_of_run(row))
+                out.document(json_of_run(row, followed=follows(row)[0]))
             return ExitCode.OK
-        muted = {(watch.scope, watch.run_id) for watch in await record.store.watches() if watch.mode == "mute"}
         now = datetime.now(UTC)
         out.table(
             ("Run", "Name", "Status", "For", ""),
@@ -47,7 +47,7 @@ async def runs(
                     row.snapshot.get("name"),
                     status_of(row),
                     spell_span(now - row.known.since) if row.known.since is not None else "",
-                    "muted" if (row.scope, row.known.run_id) in muted else "",
+                    "not followed" if row.known.live and not follows(row)[0] else "",
                 )
                 for row in rows
             ),

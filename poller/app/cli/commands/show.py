@@ -28,18 +28,18 @@ async def show(
     `omics-poller show 1234567 -c config.toml`
     """
     from poller.app.cli.boards import words_of
-    from poller.app.cli.records import json_of_run, open_record, status_of
+    from poller.app.cli.records import following, json_of_run, open_record, status_of
     from poller.core.events import stamp
 
     async with open_record(config, aws) as record:
         row = await record.row(run_id)
         events = await record.store.events(run_id=row.known.run_id, scope=row.scope)
+        followed, why = (await following(record))(row)
         if json:
             told = [{"position": event.position, "event": event.attributes} for event in events]
-            out.document({"run": json_of_run(row), "snapshot": dict(row.snapshot), "events": told})
+            out.document({"run": json_of_run(row, followed=followed), "snapshot": dict(row.snapshot), "events": told})
             return ExitCode.OK
         known = row.known
-        muted = any(one.run_id == known.run_id and one.mode == "mute" for one in await record.store.watches())
         out.facts(
             [
                 ("run", known.run_id),
@@ -47,7 +47,7 @@ async def show(
                 ("since", stamp(known.since) if known.since is not None else None),
                 ("uuid", known.uuid),
                 ("scope", row.scope),
-                ("followed", _followed(live=known.live, by_rule=known.by_rule, muted=muted)),
+                ("followed", why),
                 *((name, _shown(value)) for name, value in row.snapshot.items() if name not in _SAID_ALREADY),
             ]
         )
@@ -55,14 +55,6 @@ async def show(
         for event in events:
             out.line(f"{event.position:>8}  {words_of(event)}")
     return ExitCode.OK
-
-
-def _followed(*, live: bool, by_rule: bool, muted: bool) -> str:
-    if muted:
-        return "no, it is muted; `omics-poller add` undoes that"
-    if not live:
-        return "no, its story is over"
-    return "yes, discovered" if by_rule else "yes, named"
 
 
 def _shown(value: object) -> str | None:
