@@ -1,13 +1,17 @@
 """What the daemon says over HTTP: whether the process is up, and whether it can do its work.
 
-`/healthz` and `/readyz` need no token and name no run.
+`/healthz` and `/readyz` need no token and name no run. `Host` and `Origin` are checked all the same, so that no web
+page can have a browser read them under a name of its own.
 """
 
+import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from yarl import URL
 
 from poller.app.build import Parts
 from poller.core.errors import ConfigError
@@ -29,7 +33,7 @@ async def serve_http(parts: Parts, settings: HttpSettings) -> AsyncIterator[str 
     if address is None:
         yield None
         return
-    app = web.Application()
+    app = web.Application(middlewares=[_from_here(address[0])])
     app[PARTS] = parts
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
@@ -46,6 +50,33 @@ async def serve_http(parts: Parts, settings: HttpSettings) -> AsyncIterator[str 
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     finally:
         await runner.cleanup()
+
+
+def _from_here(listen_host: str) -> Middleware:
+    """Refuse requests that were sent to a name that is not ours (DNS rebinding), or from another site's page."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            host = URL(f"http://{request.headers.get('Host', '')}").host or ""
+        except ValueError:
+            host = ""
+        origin = request.headers.get("Origin")
+        if not (host.lower() in ("localhost", listen_host.lower()) or _is_address(host)):
+            raise web.HTTPForbidden(text="this Host is not served here; ask by address or as localhost\n")
+        if origin is not None and origin != f"{request.scheme}://{request.headers['Host']}":
+            raise web.HTTPForbidden(text="pages of another origin may not ask here\n")
+        return await handler(request)
+
+    return check
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 async def _healthz(_: web.Request) -> web.Response:

@@ -37,6 +37,7 @@ CLOCKS_DIFFER: Final = 0.001
 """Seconds by which a wall clock moment may be off on the monotonic clock; on the safe side a look counts as older."""
 _UNREAD_AFTER: Final = 3
 """Pages in a row that did not come, after which the ended lists are read as soon as one does."""
+_LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
 _ODD_STEPS: Final = {Step.STALE: "stale", Step.UNKNOWN: "unknown_status", Step.CONTRADICTION: "contradiction"}
 
 
@@ -394,7 +395,9 @@ class Rounds:
         )
         events = await self.gate.insist(lambda: self.store.commit_round(round_))
         for event in events:
-            if event.run_id is not None:
+            if event.kind in _LOST:
+                log.warning(_LOST[event.kind], run=event.run_id, evidence=event.data.get("evidence"))
+            elif event.run_id is not None:
                 log.info("run.transition", run=event.run_id, type=event.kind, name=event.data.get("name"))
             self.tally.add("events", type=short_type(event.type))
         log.debug("round.committed", scope=self.scope, runs=len(changed), events=len(events))

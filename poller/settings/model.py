@@ -129,7 +129,7 @@ class AwsSettings(Table):
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,63}$",
-        description="Name of this scope in commands and logs; without it account/region.",
+        description="Name of this scope in commands and logs; without it the region.",
     )
     region: str | None = Field(
         None,

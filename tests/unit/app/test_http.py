@@ -131,3 +131,24 @@ async def test_no_address_is_no_server(stage: Stage) -> None:
     stage.configure()
     async with stage.parts() as parts, serve_http(parts, HttpSettings(listen="")) as url:
         assert url is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost:8780"}, 200),
+        ({"Host": "[::1]:8780"}, 200),
+    ],
+)
+async def test_a_page_of_another_site_reads_nothing(stage: Stage, headers: dict[str, str], status: int) -> None:
+    stage.configure()
+    async with (
+        stage.parts() as parts,
+        serve_http(parts, parts.settings.http) as url,
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/readyz", headers=headers) as answer,
+    ):
+        assert answer.status == status
