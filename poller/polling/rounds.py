@@ -33,6 +33,8 @@ from poller.telemetry import Tally
 log = structlog.get_logger("poller.polling")
 
 FIRST_RETRY: Final = timedelta(seconds=0.5)
+SOON_AFTER_LOSSES: Final = 10
+"""Times min_interval between two readings of the ended lists, where pages of the active ones keep failing."""
 CLOCKS_DIFFER: Final = 0.001
 """Seconds by which a wall clock moment may be off on the monotonic clock; on the safe side a look counts as older."""
 _UNREAD_AFTER: Final = 3
@@ -94,6 +96,8 @@ class Rounds:
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
         self._list_failures = 0
+        self._pages_lost = False
+        self._ended_read_at = float("-inf")
         self.waiters = waiters
         self._one_at_a_time = anyio.Lock()
         self._last_ended_item: datetime | None = None
@@ -331,9 +335,11 @@ class Rounds:
             moved = self.discovery.finished(ended=ended, ended_lists_are_read=reads_ended)
             work.state_changed = work.state_changed or moved
         if ended:
-            self.planner.read_ended(self.clock.monotonic() + self.pace.discover_ended.total_seconds())
+            self._ended_read_at = self.clock.monotonic()
+            self.planner.read_ended(self._ended_read_at + self.pace.discover_ended.total_seconds())
         elif swept.from_status == "PENDING":
             self.plan_discovery()
+            self.read_ended_after_losses()
 
     def _failed(self, look: GetRunLook | ListLook, error: ServiceError) -> None:
         """Count and log a look that brought nothing, and note how often it did."""
@@ -344,6 +350,7 @@ class Rounds:
             facts = {"run": look.run_id}
         else:
             self._list_failures += 1
+            self._pages_lost = True
             failures, facts = self._list_failures, {"list": look.status}
         tell = log.debug if isinstance(error, Throttled) or failures > 1 else log.warning
         tell("look.failed", operation=operation, error=error.code, detail=error.message, failures=failures, **facts)
@@ -476,6 +483,13 @@ class Rounds:
             self.discovery.last_news = self.clock.now()
             self.planner.discover(self.clock.monotonic())
             self.read_ended()
+
+    def read_ended_after_losses(self) -> None:
+        """Where pages failed to come, a run may have come and ended between two walks: look among the ended ones."""
+        if self._pages_lost and self.discovery.rule.discover and self.pace.discover_ended > timedelta(0):
+            self._pages_lost = False
+            pause = SOON_AFTER_LOSSES * self.pace.min_interval.total_seconds()
+            self.planner.read_ended(max(self.clock.monotonic(), self._ended_read_at + pause))
 
     def read_ended(self) -> None:
         """Read the ended lists soon, where that is done at all."""

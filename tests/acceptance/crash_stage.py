@@ -137,6 +137,11 @@ class Daemon:
     async def stop(self) -> int:
         """SIGTERM; the exit code. Fails if it takes longer than it may."""
         assert self.process is not None
+        log = self.directory / f"{self.starts:02}.log"
+        deadline = time.monotonic() + PATIENCE
+        while b"daemon.started" not in log.read_bytes() and self.process.returncode is None:
+            assert time.monotonic() < deadline, f"it did not start\n{self.log}"
+            await asyncio.sleep(0.02)
         self.process.terminate()
         try:
             async with asyncio.timeout(STOPS_WITHIN):

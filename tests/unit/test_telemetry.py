@@ -27,6 +27,13 @@ SECRET = "pl4nted/s3cret+with=\"every\" 'quote' & \\ é \N{SNOWMAN}"
 WORDS = ("pl4nted", "s3cret")
 
 
+@pytest.fixture(autouse=True)
+def quiet_logs() -> None:
+    """Nothing of what other tests share: here the logs themselves are tested."""
+    logging.getLogger("poller").setLevel(logging.NOTSET)
+    structlog.reset_defaults()
+
+
 @contextmanager
 def logging_to(stream: io.StringIO, level: str = "info", format: str = "json") -> Iterator[io.StringIO]:
     """Logging as the daemon has it, and afterwards all as it was."""

@@ -4,11 +4,9 @@ Commands are named by "module:function" and imported when they are called, so th
 second. What a command raises is mapped to its exit code here, and nowhere else.
 """
 
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
-from types import FrameType
 from typing import Any, Final, cast
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
@@ -84,8 +82,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own by default); the exit code."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(tokens)
-    if tokens[:1] == ["run"]:
-        _obey_signals_from_the_start()
     out = Output()
     try:
         return int(_dispatch(tokens, out, debug=debug))
@@ -97,17 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(_explain(error, out))
     finally:
         out.quiet()
-
-
-def _obey_signals_from_the_start() -> None:
-    """Until the daemon hears signals itself, half a second from now: nothing runs yet that would have to be drained."""
-
-    def stop(_: int, __: FrameType | None) -> None:
-        raise SystemExit(0)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _take_debug(tokens: list[str]) -> bool:

@@ -1,12 +1,15 @@
 """`omics-poller runs`: the runs on record."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.options import AsJson, ConfigPath, parse_count
 from poller.app.cli.output import Out
+
+if TYPE_CHECKING:
+    from poller.ports import RunRow
 
 
 async def runs(
@@ -47,7 +50,7 @@ async def runs(
                     row.snapshot.get("name"),
                     status_of(row),
                     spell_span(now - row.known.since) if row.known.since is not None else "",
-                    "not followed" if row.known.live and not follows(row)[0] else "",
+                    _mark(row, *follows(row)),
                 )
                 for row in rows
             ),
@@ -55,3 +58,8 @@ async def runs(
     if len(rows) == limit:
         out.say(f"these are the {limit} that changed last; --limit shows more")
     return ExitCode.OK
+
+
+def _mark(row: "RunRow", followed: bool, why: str) -> str:
+    """What the list says of a run that should be followed and is not."""
+    return "" if followed or not row.known.live else "muted" if "muted" in why else "not followed"
