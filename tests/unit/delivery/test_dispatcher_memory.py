@@ -1,5 +1,6 @@
 """What is owed lives in the record: memory does not grow with it."""
 
+import asyncio
 import tracemalloc
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from poller.ports import Round, Store
 from poller.store.opening import open_store
 from poller.testing.stores import sample_draft
 from tests.unit.delivery.rig import SCOPE, Rig, ScriptedSink, outlet, until
-from tests.unit.polling.simulation import START, virtually
+from tests.unit.polling.simulation import START
 
 
 async def owe(store: Store, count: int) -> None:
@@ -28,7 +29,7 @@ def test_the_dispatcher_holds_no_more_of_20_000_owed_events_than_of_2_000(tmp_pa
     """A file, so that what the record itself holds is on disk; peaks of Python's own memory while it sends."""
 
     async def answer(_: object) -> None:
-        await anyio.sleep(0.5)
+        await anyio.sleep(0.01)
         if down:
             raise Retry("503")
 
@@ -44,7 +45,7 @@ def test_the_dispatcher_holds_no_more_of_20_000_owed_events_than_of_2_000(tmp_pa
             await owe(store, owed)
             tracemalloc.start()
             async with rig.telling(outlet(sink)) as dispatcher:
-                await until(lambda: len(sink.tried) >= 20, seconds=7200)
+                await until(lambda: len(sink.tried) >= 16, seconds=60)
                 worker = dispatcher.workers["hook"]
                 held = len(worker._queue) + len(worker._under_way)
                 assert held <= AHEAD + 16
@@ -57,6 +58,6 @@ def test_the_dispatcher_holds_no_more_of_20_000_owed_events_than_of_2_000(tmp_pa
     async def body() -> None:
         await peak(100)  # caches that are filled once
         few, many = await peak(2_000), await peak(20_000)
-        assert many <= 1.2 * few
+        assert many <= 1.2 * few, (few, many)
 
-    virtually(body)
+    asyncio.run(body())  # real time: virtual time runs away from the threads of a file
