@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
+import anyio
 import structlog
+from anyio.abc import TaskStatus
 
 from poller.core.errors import StoreRefused
 from poller.core.retries import full_jitter
@@ -40,6 +42,26 @@ async def keep_running(
             log.exception("part.crashed", part=part, failures=failures)
             wait = FIRST_WAIT / 2 + full_jitter(failures, FIRST_WAIT, LONGEST_WAIT, chance())
             await clock.sleep(wait.total_seconds())
+
+
+async def start_running(
+    part: str,
+    body: Callable[..., Awaitable[None]],
+    *,
+    clock: Clock,
+    chance: Callable[[], float],
+    tally: Tally,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """`keep_running` for a `body` that tells by `task_status` when it is ready: its first start tells the caller."""
+    status: TaskStatus[None] = task_status
+
+    async def once() -> None:
+        nonlocal status
+        this, status = status, anyio.TASK_STATUS_IGNORED
+        await body(task_status=this)
+
+    await keep_running(part, once, clock=clock, chance=chance, tally=tally)
 
 
 def _refusal(error: Exception) -> StoreRefused | None:

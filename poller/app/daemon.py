@@ -21,7 +21,7 @@ from poller.delivery.outlet import Outlet
 from poller.ports import Round
 from poller.settings.load import Loaded, load_settings
 from poller.settings.model import Settings
-from poller.supervision import keep_running
+from poller.supervision import keep_running, start_running
 from poller.version import __version__
 
 log = structlog.get_logger("poller.daemon")
@@ -73,11 +73,12 @@ async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] =
     """Run until `stop`; then end asking without losing an answer, and deliver what is due now, within the grace."""
     grace = parts.settings.daemon.shutdown_grace.total_seconds()
     keeping = partial(keep_running, clock=parts.clock, chance=parts.chance, tally=parts.tally)
+    starting = partial(start_running, clock=parts.clock, chance=parts.chance, tally=parts.tally)
     async with anyio.create_task_group() as telling:
-        await telling.start(_supervised, parts, "deliver", parts.dispatcher.run)
+        await telling.start(starting, "deliver", parts.dispatcher.run)
         async with anyio.create_task_group() as asking:
             for scope in parts.scopes:
-                await asking.start(_supervised, parts, f"poll {scope.name}", scope.run)
+                await asking.start(starting, f"poll {scope.name}", scope.run)
             asking.start_soon(keeping, "tidy", partial(_keep_tidy, parts), name="tidy")
             asking.start_soon(keeping, "heartbeat", partial(_beat, parts), name="heartbeat")
             ready()
@@ -91,23 +92,6 @@ async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] =
         with anyio.move_on_after(grace / 2):
             await parts.dispatcher.drained()
         telling.cancel_scope.cancel()
-
-
-async def _supervised(
-    parts: Parts,
-    part: str,
-    body: Callable[..., object],
-    *,
-    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
-) -> None:
-    status: TaskStatus[None] = task_status
-
-    async def once() -> None:
-        nonlocal status
-        this, status = status, anyio.TASK_STATUS_IGNORED
-        await body(task_status=this)  # type: ignore[misc]
-
-    await keep_running(part, once, clock=parts.clock, chance=parts.chance, tally=parts.tally)
 
 
 async def _obey_signals(

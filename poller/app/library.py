@@ -12,12 +12,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from poller.app.build import Parts, open_parts
 from poller.app.daemon import ANSWERS_SECONDS, holder_name
@@ -34,7 +35,7 @@ from poller.ports import Clock
 from poller.settings.checks import misspelt_event
 from poller.settings.load import settings_from
 from poller.settings.model import Settings, run_name
-from poller.supervision import keep_running
+from poller.supervision import start_running
 from poller.telemetry import library_logging
 
 GRACE_SECONDS: Final = 5.0
@@ -151,9 +152,10 @@ class Poller:
             await self._opened.aclose()
             raise
         try:
-            await self._tasks.start(self._supervise, "deliver", parts.dispatcher.run)
+            starting = partial(start_running, clock=parts.clock, chance=parts.chance, tally=parts.tally)
+            await self._tasks.start(starting, "deliver", parts.dispatcher.run)
             for scope in parts.scopes:
-                await self._tasks.start(self._supervise, f"poll {scope.name}", scope.run)
+                await self._tasks.start(starting, f"poll {scope.name}", scope.run)
         except BaseException:
             await self._end()
             raise
@@ -261,23 +263,6 @@ class Poller:
         listener = Listener(callback, types, store=parts.store, gate=parts.gate, bell=parts.bell, tally=parts.tally)
         self._listeners.append(listener)
         self._tasks.start_soon(listener.run, self._start, name=f"listen {listener.name}")
-
-    async def _supervise(
-        self,
-        part: str,
-        body: Callable[..., Awaitable[None]],
-        *,
-        task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
-    ) -> None:
-        parts = self._running()
-        status: TaskStatus[None] = task_status
-
-        async def once() -> None:
-            nonlocal status
-            this, status = status, anyio.TASK_STATUS_IGNORED
-            await body(task_status=this)
-
-        await keep_running(part, once, clock=parts.clock, chance=parts.chance, tally=parts.tally)
 
     async def _until_last(self, scope: Scope, found: KnownRun) -> Outcome:
         """Read the record until the last event of an incarnation is there."""
