@@ -55,6 +55,10 @@ class Access:
         self._fails(Cause.DENIED if everything else Cause.NO_ANSWER, str(error), at_once=everything)
         return False
 
+    def is_denied(self, run_id: str) -> bool:
+        """Whether the last GetRun about this run was denied."""
+        return run_id in self._denied
+
     def failed(self, error: ServiceError, at: datetime) -> None:
         """A look brought no answer."""
         if isinstance(error, Throttled):

@@ -193,7 +193,7 @@ class Scope:
                     await self._identify(rounds)
                 else:
                     self._start_looks(tasks, send, planner, looks)
-            if any(rounds.ladders.at_the_top()) and not rounds.access.sight.suspended:
+            if any(rounds.ladders.at_the_top()) and not rounds.access.sight.blind:
                 await self._climb(rounds)
             if self._stopping and not self._open_looks:
                 self._idle.set()
@@ -311,6 +311,7 @@ class Scope:
             waits += [
                 looks.wait_seconds(operation) for operation, due_now in zip(OPERATIONS, wanted, strict=True) if due_now
             ]
+        if not rounds.access.sight.blind:
             waits += self._seconds_until(rounds.ladders.deadline())
         waits += self._seconds_until(rounds.access.blind_at())
         finite = [wait for wait in waits if wait != float("inf")]

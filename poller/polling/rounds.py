@@ -276,6 +276,10 @@ class Rounds:
             self._apply(work, refuse(known, answer.answered_at, reason, final=final))
         if not final:
             self._failed(answer.look, answer.error)
+        if not alone:
+            other = next((run_id for run_id in self.runs if not self.access.is_denied(run_id)), None)
+            if other is not None:
+                self.ask_soon(other)  # whether it is this run alone, another one's answer tells
 
     async def _page_shown(self, work: _Work, answer: PageShown) -> None:
         look, page = answer.look, answer.page

@@ -585,3 +585,22 @@ def test_a_denial_that_is_lifted_lets_the_run_go_on() -> None:
             assert len(asked) < 40
 
     virtually(body)
+
+
+def test_a_run_vanishes_at_its_deadline_though_the_lists_fail() -> None:
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            run = simulation.start_run(("RUNNING", 20), "GONE")
+
+            def fails(operation: str, _: str | None) -> None:
+                if operation == "ListRuns":
+                    raise refused(Transient, "InternalServerException")
+
+            simulation.service.fails = fails
+            async with simulation.polling(Rule(), (run,)):
+                await anyio.sleep(60)
+            assert await simulation.kinds(run) == ["running", "vanished"]
+            (vanished,) = await simulation.events("vanished")
+            assert vanished.data["evidence"][-1] == "ListRuns: not read whole in time"
+
+    virtually(body)
