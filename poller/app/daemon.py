@@ -211,5 +211,5 @@ async def _beat(parts: Parts) -> None:
             ),
         )
         round_ = Round(at=now, drafts=[poller_event("heartbeat", data)])
-        await parts.gate.insist(lambda: parts.store.commit_round(round_))  # noqa: B023 - awaited before the next turn
+        await parts.gate.insist(partial(parts.store.commit_round, round_))
         parts.bell.ring()

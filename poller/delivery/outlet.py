@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import anyio
@@ -222,7 +223,7 @@ class OutletWorker:
             was_open = self.breaker.open
             settlements = [self._judge(each) for each in outcomes]
             self._settling_since = self.clock.monotonic()
-            await self.gate.insist(lambda: self.store.settle(settlements))  # noqa: B023 - awaited before the next turn
+            await self.gate.insist(partial(self.store.settle, settlements))
             self._settling_since = None
             if was_open and not self.breaker.open:
                 log.info("sink.recovered", sink=self.name)

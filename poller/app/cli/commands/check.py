@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
@@ -107,7 +108,7 @@ async def _probes(loaded: "Loaded") -> list[Finding]:
     tools = Tools(clock, loaded.directory)
     try:
         for sink in loaded.settings.sinks:
-            findings.append(await _tried(f"sink {sink.name}", lambda sink=sink: _sink(sink, tools), said=sink.type))  # type: ignore[misc]
+            findings.append(await _tried(f"sink {sink.name}", partial(_sink, sink, tools), said=sink.type))
     finally:
         await tools.close()
     return findings
