@@ -28,19 +28,18 @@ from pydantic import SecretStr
 
 from benchmarks.processes import serving
 from benchmarks.tables import show, times
-from poller.bell import Bell
 from poller.clock import SystemClock
 from poller.core.events import Draft, Event
 from poller.core.routing import Route
 from poller.core.samples import sample_event
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
-from poller.gate import RecordGate
+from poller.foundation import foundation_of
 from poller.ports import Round
 from poller.sinks.toolbox import Tools
 from poller.sinks.webhook import CONTENT_TYPE, WebhookSettings, WebhookSink
 from poller.store.store import SqliteStore
-from poller.telemetry import Tally, library_logging
+from poller.telemetry import library_logging
 
 GOAL: Final = 0.5
 CONCURRENCY: Final = 16
@@ -76,7 +75,7 @@ async def prefill(store: SqliteStore, events: Sequence[Event]) -> None:
 
 async def dispatched(directory: Path, url: str, events: Sequence[Event], *, signed: bool) -> Figure:
     """Deliver all through dispatcher, webhook sink and a file."""
-    clock, tally = SystemClock(), Tally()
+    clock = SystemClock()
     store = SqliteStore(directory / f"{time.monotonic_ns()}.db")
     await store.open()
     tools = Tools(clock, directory)
@@ -85,15 +84,9 @@ async def dispatched(directory: Path, url: str, events: Sequence[Event], *, sign
         settings = WebhookSettings(
             name=SINK, type="webhook", url=url, secret=SECRET if signed else None, concurrency=CONCURRENCY
         )
-        dispatcher = Dispatcher(
-            [Outlet(WebhookSink(settings, tools), settings)],
-            store=store,
-            gate=RecordGate(clock, random.random),
-            bell=Bell(),
-            clock=clock,
-            chance=random.random,
-            tally=tally,
-        )
+        foundation = foundation_of(store, clock, random.random)
+        tally = foundation.tally
+        dispatcher = Dispatcher([Outlet(WebhookSink(settings, tools), settings)], foundation)
         begun, cpu = time.perf_counter(), time.process_time()
         async with anyio.create_task_group() as tasks:
             await tasks.start(dispatcher.run)

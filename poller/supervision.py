@@ -10,8 +10,7 @@ from anyio.abc import TaskStatus
 
 from poller.core.errors import StoreRefused
 from poller.core.retries import full_jitter
-from poller.ports import Clock
-from poller.telemetry import Tally
+from poller.foundation import Foundation
 
 log = structlog.get_logger("poller")
 
@@ -21,15 +20,11 @@ FORGIVEN_AFTER: Final = 600.0
 """Seconds without a crash after which the earlier ones count no more."""
 
 
-async def keep_running(
-    part: str, body: Callable[[], Awaitable[None]], *, clock: Clock, chance: Callable[[], float], tally: Tally
-) -> None:
+async def keep_running(part: str, body: Callable[[], Awaitable[None]], foundation: Foundation) -> None:
     """Run `body` until it returns; after a crash again, with backoff. Cancellation passes, and so does StoreRefused:
     a record that a person must mend stops the process.
-
-    Args: `chance` gives numbers in [0, 1).
     """
-    failures = 0
+    clock, failures = foundation.clock, 0
     while True:
         started = clock.monotonic()
         try:
@@ -38,19 +33,17 @@ async def keep_running(
             if (refused := _refusal(error)) is not None:
                 raise refused from None
             failures = 1 if clock.monotonic() - started > FORGIVEN_AFTER else failures + 1
-            tally.add("crashes", part=part)
+            foundation.tally.add("crashes", part=part)
             log.exception("part.crashed", part=part, failures=failures)
-            wait = FIRST_WAIT / 2 + full_jitter(failures, FIRST_WAIT, LONGEST_WAIT, chance())
+            wait = FIRST_WAIT / 2 + full_jitter(failures, FIRST_WAIT, LONGEST_WAIT, foundation.chance())
             await clock.sleep(wait.total_seconds())
 
 
 async def start_running(
     part: str,
     body: Callable[..., Awaitable[None]],
+    foundation: Foundation,
     *,
-    clock: Clock,
-    chance: Callable[[], float],
-    tally: Tally,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """`keep_running` for a `body` that tells by `task_status` when it is ready: its first start tells the caller."""
@@ -61,7 +54,7 @@ async def start_running(
         this, status = status, anyio.TASK_STATUS_IGNORED
         await body(task_status=this)
 
-    await keep_running(part, once, clock=clock, chance=chance, tally=tally)
+    await keep_running(part, once, foundation)
 
 
 def _refusal(error: Exception) -> StoreRefused | None:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from poller.bell import Bell
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
 from poller.core.errors import ConfigError
@@ -14,12 +13,11 @@ from poller.core.events import Place
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
-from poller.gate import RecordGate
+from poller.foundation import Foundation, foundation_of
 from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
-from poller.ports import Clock, Store
+from poller.ports import Clock
 from poller.settings.model import AwsSettings, Settings, WatchSettings, run_name
-from poller.telemetry import Tally
 
 Chance = Callable[[], float]
 
@@ -30,12 +28,7 @@ class Parts:
 
     settings: Settings
     directory: Path
-    store: Store
-    gate: RecordGate
-    bell: Bell
-    clock: Clock
-    chance: Chance
-    tally: Tally
+    foundation: Foundation
     scopes: list[Scope]
     dispatcher: Dispatcher
     make_outlets: Callable[[Sequence[SinkSettings]], list[Outlet]]
@@ -73,9 +66,6 @@ async def open_parts(
     from poller.store.opening import open_store
 
     clock = clock or SystemClock()
-    chance = chance or random.random
-    tally, bell = Tally(), Bell()
-    gate = RecordGate(clock, chance)
     tools = Tools(clock, directory)
     services: list[HealthOmics] = []
     outlets: list[Outlet] = []
@@ -91,6 +81,7 @@ async def open_parts(
         return [*made, *more_outlets]
 
     store = open_store(settings.store.url, directory=directory)
+    foundation = foundation_of(store, clock, chance or random.random)
     try:
         await store.open()
         if holder is not None:
@@ -105,14 +96,9 @@ async def open_parts(
             services.append(service)
             scopes.append(
                 Scope(
+                    foundation,
                     place=Place(scope_name(aws, region), region, None),
                     service=service,
-                    store=store,
-                    gate=gate,
-                    bell=bell,
-                    clock=clock,
-                    chance=chance,
-                    tally=tally,
                     instance=settings.daemon.instance,
                     pace=pace_of(settings),
                     rule=rule_of(watch),
@@ -120,10 +106,8 @@ async def open_parts(
                     include=include,
                 )
             )
-        dispatcher = Dispatcher(
-            make_outlets(settings.sinks), store=store, gate=gate, bell=bell, clock=clock, chance=chance, tally=tally
-        )
-        yield Parts(settings, directory, store, gate, bell, clock, chance, tally, scopes, dispatcher, make_outlets)
+        dispatcher = Dispatcher(make_outlets(settings.sinks), foundation)
+        yield Parts(settings, directory, foundation, scopes, dispatcher, make_outlets)
     finally:
         for service in services:
             await service.close()

@@ -54,7 +54,7 @@ async def run_daemon(loaded: Loaded, *, announce: Callable[[Parts, str | None], 
                 "daemon.started",
                 version=__version__,
                 instance=loaded.settings.daemon.instance,
-                record=parts.store.location,
+                record=parts.foundation.store.location,
                 scopes=[scope.name for scope in parts.scopes],
                 sinks=[outlet.name for outlet in parts.dispatcher.outlets],
                 http=address,
@@ -72,15 +72,14 @@ async def run_daemon(loaded: Loaded, *, announce: Callable[[Parts, str | None], 
 async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] = lambda: None) -> None:
     """Run until `stop`; then end asking without losing an answer, and deliver what is due now, within the grace."""
     grace = parts.settings.daemon.shutdown_grace.total_seconds()
-    keeping = partial(keep_running, clock=parts.clock, chance=parts.chance, tally=parts.tally)
-    starting = partial(start_running, clock=parts.clock, chance=parts.chance, tally=parts.tally)
+    foundation = parts.foundation
     async with anyio.create_task_group() as telling:
-        await telling.start(starting, "deliver", parts.dispatcher.run)
+        await telling.start(start_running, "deliver", parts.dispatcher.run, foundation)
         async with anyio.create_task_group() as asking:
             for scope in parts.scopes:
-                await asking.start(starting, f"poll {scope.name}", scope.run)
-            asking.start_soon(keeping, "tidy", partial(_keep_tidy, parts), name="tidy")
-            asking.start_soon(keeping, "heartbeat", partial(_beat, parts), name="heartbeat")
+                await asking.start(start_running, f"poll {scope.name}", scope.run, foundation)
+            asking.start_soon(keep_running, "tidy", partial(_keep_tidy, parts), foundation, name="tidy")
+            asking.start_soon(keep_running, "heartbeat", partial(_beat, parts), foundation, name="heartbeat")
             ready()
             await stop.wait()
             log.info("daemon.stopping", grace_seconds=grace)
@@ -174,11 +173,11 @@ async def _closed(outlet: Outlet) -> None:
 async def _keep_tidy(parts: Parts) -> None:
     """Drop what retention allows to drop, once an hour."""
     while True:
-        await parts.clock.sleep(PRUNE_EVERY)
-        now = parts.clock.now()
+        await parts.foundation.clock.sleep(PRUNE_EVERY)
+        now = parts.foundation.clock.now()
         keep = {scope.name: scope.run_ids for scope in parts.scopes}
         try:
-            gone = await parts.store.prune(before=now - parts.settings.store.retention, now=now, keep=keep)
+            gone = await parts.foundation.store.prune(before=now - parts.settings.store.retention, now=now, keep=keep)
         except StoreUnavailable as error:
             log.warning("retention.failed", error=str(error), then="tried again in an hour")
             continue
@@ -192,8 +191,8 @@ async def _beat(parts: Parts) -> None:
     if every <= timedelta(0):
         return
     while True:
-        await parts.clock.sleep(every.total_seconds())
-        now = parts.clock.now()
+        await parts.foundation.clock.sleep(every.total_seconds())
+        now = parts.foundation.clock.now()
         data = PollerData(
             instance=parts.settings.daemon.instance,
             subject=None,
@@ -211,5 +210,5 @@ async def _beat(parts: Parts) -> None:
             ),
         )
         round_ = Round(at=now, drafts=[poller_event("heartbeat", data)])
-        await parts.gate.insist(partial(parts.store.commit_round, round_))
-        parts.bell.ring()
+        await parts.foundation.gate.insist(partial(parts.foundation.store.commit_round, round_))
+        parts.foundation.bell.ring()

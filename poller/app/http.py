@@ -90,7 +90,7 @@ async def _readyz(request: web.Request) -> web.Response:
 
 def readiness(parts: Parts) -> dict[str, Json]:
     """Whether the daemon can do its work: not while the record cannot be written, or every scope is blind."""
-    now = parts.clock.now()
+    now = parts.foundation.clock.now()
     scopes = []
     for scope in parts.scopes:
         rounds = scope.rounds
@@ -120,12 +120,12 @@ def readiness(parts: Parts) -> dict[str, Json]:
                 "last_acknowledged_at": stamp(last) if last is not None else None,
             }
         )
-    writable = parts.gate.closed_since is None
+    writable = parts.foundation.gate.closed_since is None
     return {
         "ready": writable and not all(scope["blind"] for scope in scopes),
         "instance": parts.settings.daemon.instance,
-        "record": {"writable": writable, "reason": parts.gate.reason},
+        "record": {"writable": writable, "reason": parts.foundation.gate.reason},
         "scopes": scopes,
         "sinks": sinks,
-        "counts": parts.tally.snapshot(),
+        "counts": parts.foundation.tally.snapshot(),
     }

@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -146,16 +145,15 @@ class Poller:
                     more_outlets=_callback_outlets(self._callables, self.settings.sinks),
                 )
             )
-            self._start = await parts.store.last_position()
+            self._start = await parts.foundation.store.last_position()
             self._tasks = await anyio.create_task_group().__aenter__()
         except BaseException:
             await self._opened.aclose()
             raise
         try:
-            starting = partial(start_running, clock=parts.clock, chance=parts.chance, tally=parts.tally)
-            await self._tasks.start(starting, "deliver", parts.dispatcher.run)
+            await self._tasks.start(start_running, "deliver", parts.dispatcher.run, parts.foundation)
             for scope in parts.scopes:
-                await self._tasks.start(starting, f"poll {scope.name}", scope.run)
+                await self._tasks.start(start_running, f"poll {scope.name}", scope.run, parts.foundation)
         except BaseException:
             await self._end()
             raise
@@ -213,7 +211,7 @@ class Poller:
     async def events(self) -> AsyncIterator[Event]:
         """Each event from the first one of this context on, in the order of the record; for ever."""
         parts = self._running()
-        async for event in follow_events(parts.store, parts.gate, parts.bell, self._start):
+        async for event in follow_events(parts.foundation, self._start):
             yield event
 
     @property
@@ -230,7 +228,7 @@ class Poller:
     @property
     def crashes(self) -> int:
         """How often a part of it crashed and was started again; the log says why."""
-        return int(self._running().tally.count("crashes"))
+        return int(self._running().foundation.tally.count("crashes"))
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -260,7 +258,7 @@ class Poller:
     def _listen(self, types: tuple[str, ...], callback: Callback) -> None:
         parts = self._running()
         assert self._tasks is not None
-        listener = Listener(callback, types, store=parts.store, gate=parts.gate, bell=parts.bell, tally=parts.tally)
+        listener = Listener(callback, types, parts.foundation)
         self._listeners.append(listener)
         self._tasks.start_soon(listener.run, self._start, name=f"listen {listener.name}")
 
@@ -268,7 +266,7 @@ class Poller:
         """Read the record until the last event of an incarnation is there."""
         parts = self._running()
         while True:
-            rung = parts.bell.listen()
+            rung = parts.foundation.bell.listen()
             events = await self._told(scope, found)
             for number, event in enumerate(events, start=1):
                 verdict = OutcomeVerdict.ENDED if event.terminal else _LAST_WORDS.get(event.kind)
@@ -281,7 +279,9 @@ class Poller:
     async def _told(self, scope: Scope, found: KnownRun) -> list[Event]:
         """What was told of an incarnation, in order."""
         parts = self._running()
-        events = await parts.gate.insist(lambda: parts.store.events(run_id=found.run_id, scope=scope.name))
+        events = await parts.foundation.gate.insist(
+            lambda: parts.foundation.store.events(run_id=found.run_id, scope=scope.name)
+        )
         return [event for event in events if event.data.get("run_uuid") == found.uuid]
 
     async def _finish(self) -> None:
@@ -297,7 +297,7 @@ class Poller:
             async with anyio.create_task_group() as finishing:
                 for scope in self._parts.scopes:
                     finishing.start_soon(scope.finish_looks)
-        position = await self._parts.store.last_position()
+        position = await self._parts.foundation.store.last_position()
         async with anyio.create_task_group() as finishing:
             finishing.start_soon(self._parts.dispatcher.drained)
             for listener in self._listeners:

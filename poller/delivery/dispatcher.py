@@ -1,44 +1,26 @@
 """All outlets of a process: one worker each, so that no sink waits for another; and their exchange while they run."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from poller.bell import Bell
 from poller.core.routing import Route
 from poller.delivery.outlet import Outlet, OutletWorker
-from poller.gate import RecordGate
-from poller.ports import Clock, Store
+from poller.foundation import Foundation
 from poller.supervision import keep_running
-from poller.telemetry import Tally
 
 FINISH_SECONDS = 2.0
 """How long a sink that leaves may take to end what it is sending."""
 
 
 class Dispatcher:
-    """Serves every outlet in force. Args: `chance` gives numbers in [0, 1)."""
+    """Serves every outlet in force."""
 
-    def __init__(
-        self,
-        outlets: Sequence[Outlet],
-        *,
-        store: Store,
-        gate: RecordGate,
-        bell: Bell,
-        clock: Clock,
-        chance: Callable[[], float],
-        tally: Tally,
-    ) -> None:
+    def __init__(self, outlets: Sequence[Outlet], foundation: Foundation) -> None:
         self.outlets = list(outlets)
-        self.store = store
-        self.gate = gate
-        self.bell = bell
-        self.clock = clock
-        self.chance = chance
-        self.tally = tally
+        self.foundation = foundation
         self.workers: dict[str, OutletWorker] = {}
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._left: defaultdict[str, set[int]] = defaultdict(set)
@@ -51,14 +33,14 @@ class Dispatcher:
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; ready once every event recorded from now on is routed to the outlets."""
-        await self.gate.insist(lambda: self.store.use_routes(self.routes, self.clock.now()))
+        await self._use_routes()
         try:
             async with anyio.create_task_group() as self._tasks:
                 for outlet in self.outlets:
                     self._start(self._tasks, outlet)
                 task_status.started()
                 while True:
-                    await self.bell.wait()
+                    await self.foundation.bell.wait()
                     for worker in self.workers.values():
                         worker.wake()
         finally:
@@ -70,7 +52,7 @@ class Dispatcher:
         stay = {outlet.name: outlet for outlet in outlets if outlet in self.outlets}
         leave = [outlet for outlet in self.outlets if outlet.name not in stay]
         self.outlets = list(outlets)
-        await self.gate.insist(lambda: self.store.use_routes(self.routes, self.clock.now()))
+        await self._use_routes()
         async with anyio.create_task_group() as finishing:
             for outlet in leave:
                 finishing.start_soon(self._stop, outlet)
@@ -84,6 +66,10 @@ class Dispatcher:
         async with anyio.create_task_group() as draining:
             for worker in self.workers.values():
                 draining.start_soon(worker.drained)
+
+    async def _use_routes(self) -> None:
+        on = self.foundation
+        await on.gate.insist(lambda: on.store.use_routes(self.routes, on.clock.now()))
 
     def _start(self, tasks: TaskGroup, outlet: Outlet) -> None:
         scope = self._scopes[outlet.name] = anyio.CancelScope()
@@ -102,10 +88,10 @@ class Dispatcher:
 
         async def serve() -> None:
             left = self._left[outlet.name]
-            worker = OutletWorker(outlet, self.store, self.gate, self.clock, self.chance, self.tally, left)
+            worker = OutletWorker(outlet, self.foundation, left)
             self.workers[outlet.name] = worker
             await worker.run()
 
         with scope:
             part = f"deliver {outlet.name}"
-            await keep_running(part, serve, clock=self.clock, chance=self.chance, tally=self.tally)
+            await keep_running(part, serve, self.foundation)

@@ -1,6 +1,7 @@
 """Listeners of a library: they read the record, each at its own pace, each event once. Nothing is owed to them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -9,9 +10,7 @@ from poller.bell import Bell
 from poller.core.events import Event, short_type
 from poller.core.routing import Route
 from poller.delivery.attempts import never_cancelling
-from poller.gate import RecordGate
-from poller.ports import Store
-from poller.telemetry import Tally
+from poller.foundation import Foundation
 
 log = structlog.get_logger("poller.delivery")
 
@@ -20,12 +19,11 @@ Callback = Callable[[Event], Awaitable[object] | object]
 PAGE: Final = 200
 
 
-async def follow_events(store: Store, gate: RecordGate, bell: Bell, after: int) -> AsyncIterator[Event]:
+async def follow_events(foundation: Foundation, after: int) -> AsyncIterator[Event]:
     """The events after a position, and then each one as it is recorded; a record that cannot be read is waited for."""
     while True:
-        rung = bell.listen()
-        position = after
-        events = await gate.insist(lambda: store.events(after=position, limit=PAGE))  # noqa: B023 - awaited at once
+        rung = foundation.bell.listen()
+        events = await foundation.gate.insist(partial(foundation.store.events, after=after, limit=PAGE))
         for event in events:
             after = event.position
             yield event
@@ -36,15 +34,10 @@ async def follow_events(store: Store, gate: RecordGate, bell: Bell, after: int) 
 class Listener:
     """One callback and how far it has read. `types` are event types, short or whole, or globs; none means all."""
 
-    def __init__(
-        self, callback: Callback, types: Sequence[str], *, store: Store, gate: RecordGate, bell: Bell, tally: Tally
-    ) -> None:
+    def __init__(self, callback: Callback, types: Sequence[str], foundation: Foundation) -> None:
         self.callback = callback
         self.wanted = Route("", tuple(short_type(one) for one in types) or ("*", "heartbeat"))
-        self.store = store
-        self.gate = gate
-        self.bell = bell
-        self.tally = tally
+        self.foundation = foundation
         self.name = str(getattr(callback, "__qualname__", type(callback).__name__))
         self.position = 0
         self.calling = False
@@ -54,7 +47,7 @@ class Listener:
     async def run(self, after: int) -> None:
         """Call with each event after a position, one after the other, until cancelled or told to leave."""
         self.position = after
-        async for event in follow_events(self.store, self.gate, self.bell, after):
+        async for event in follow_events(self.foundation, after):
             if self.leaving:
                 return
             if self.wanted.takes(event.type):
@@ -79,7 +72,7 @@ class Listener:
         try:
             await never_cancelling(self.callback, event)
         except Exception:
-            self.tally.add("listener_failures", listener=self.name)
+            self.foundation.tally.add("listener_failures", listener=self.name)
             log.exception("listener.failed", listener=self.name, event_id=event.id, run=event.run_id)
         finally:
             self.calling = False

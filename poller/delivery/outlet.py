@@ -5,7 +5,7 @@ settled. So sends of different runs go on side by side, and no event overtakes a
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +22,8 @@ from poller.core.errors import StoreUnavailable
 from poller.core.retries import LONGEST_PROBE, OPENS_AFTER, Breaker, failed, may_send, next_attempt, succeeded
 from poller.core.values import SinkSettings
 from poller.delivery.attempts import Outcome, attempt
-from poller.gate import RecordGate
-from poller.ports import Clock, Sink, Store
-from poller.telemetry import Tally
+from poller.foundation import Foundation
+from poller.ports import Sink
 
 log = structlog.get_logger("poller.delivery")
 
@@ -60,26 +59,17 @@ class Outlet:
 class OutletWorker:
     """Serves one outlet.
 
-    Args: `chance` gives numbers in [0, 1); `left` are claims of a worker of the same name that it could not give back,
-    and takes those of this one: nobody else would ever free them.
+    Args: `left` are claims of a worker of the same name that it could not give back, and takes those of this one:
+    nobody else would ever free them.
     """
 
-    def __init__(
-        self,
-        outlet: Outlet,
-        store: Store,
-        gate: RecordGate,
-        clock: Clock,
-        chance: Callable[[], float],
-        tally: Tally,
-        left: set[int] | None = None,
-    ) -> None:
+    def __init__(self, outlet: Outlet, foundation: Foundation, left: set[int] | None = None) -> None:
         self.outlet = outlet
-        self.store = store
-        self.gate = gate
-        self.clock = clock
-        self.chance = chance
-        self.tally = tally
+        self.store = foundation.store
+        self.gate = foundation.gate
+        self.clock = foundation.clock
+        self.chance = foundation.chance
+        self.tally = foundation.tally
         self.breaker = Breaker()
         self.last_error: str | None = None
         self.last_acknowledged_at: datetime | None = None

@@ -4,7 +4,7 @@ Three tasks meet here: the asker starts looks that are due and that the budgets 
 the committer takes the answers that came together through one round. Nothing is asked while the record is unwritable.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -14,21 +14,19 @@ import structlog
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from poller.bell import Bell
 from poller.core.cadence import Pace
 from poller.core.errors import Blind, ServiceError
 from poller.core.events import Place
 from poller.core.planner import GetRunLook, ListLook, Planner
 from poller.core.runs import KnownRun
 from poller.core.sight import Cause
-from poller.gate import RecordGate
+from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.discovery import Discovery, Rule
 from poller.polling.looks import OPERATIONS, Answer, Looks
 from poller.polling.rounds import Rounds
 from poller.polling.waiters import Waiters
-from poller.ports import Clock, RunService, ScopeState, Store
-from poller.telemetry import Tally
+from poller.ports import RunService, ScopeState
 
 log = structlog.get_logger("poller.polling")
 
@@ -44,34 +42,27 @@ MOST_IN_A_ROUND: Final = 200
 class Scope:
     """One account and region: what is followed in it, and the loop that follows.
 
-    Args: `run_ids` are those that the configuration names; `chance` gives numbers in [0, 1).
+    Args: `run_ids` are those that the configuration names.
     """
 
     def __init__(
         self,
+        foundation: Foundation,
         *,
         place: Place,
         service: RunService,
-        store: Store,
-        gate: RecordGate,
-        bell: Bell,
-        clock: Clock,
-        chance: Callable[[], float],
-        tally: Tally,
         instance: str,
         pace: Pace,
         rule: Rule,
         run_ids: Iterable[str] = (),
         include: tuple[str, ...] = (),
     ) -> None:
+        self.foundation = foundation
+        self.store = foundation.store
+        self.gate = foundation.gate
+        self.clock = foundation.clock
         self.place = place
         self.service = service
-        self.store = store
-        self.gate = gate
-        self.bell = bell
-        self.clock = clock
-        self.chance = chance
-        self.tally = tally
         self.instance = instance
         self.pace = pace
         self.rule = rule
@@ -87,7 +78,7 @@ class Scope:
         self._named: set[str] = set()
         self._waiters = Waiters()
         self._watched = frozenset[str]()
-        self._started_at = clock.now()
+        self._started_at = self.clock.now()
         self._turn = anyio.CancelScope()
 
     @property
@@ -116,20 +107,16 @@ class Scope:
             high=self.pace.max_interval.total_seconds(),
             groups=self.rule.groups,
         )
-        self._looks = looks = Looks(self.service, self.clock, self.tally, ceiling=self.pace.ceiling, rates=state.rates)
+        tally, chance = self.foundation.tally, self.foundation.chance
+        self._looks = looks = Looks(self.service, self.clock, tally, ceiling=self.pace.ceiling, rates=state.rates)
         self.rounds = rounds = Rounds(
+            self.foundation,
             access=Access(
-                replace(self.place, account_id=state.account_id), self.pace, self.clock, self.chance, self.instance
+                replace(self.place, account_id=state.account_id), self.pace, self.clock, chance, self.instance
             ),
             pace=self.pace,
-            store=self.store,
-            gate=self.gate,
-            bell=self.bell,
-            clock=self.clock,
-            chance=self.chance,
             planner=planner,
             discovery=Discovery(self.rule, state.discovered_through),
-            tally=self.tally,
             rates=lambda: looks.rates,
             waiters=self._waiters,
             include=self.include,

@@ -12,7 +12,6 @@ from typing import Final, assert_never
 import anyio
 import structlog
 
-from poller.bell import Bell
 from poller.core.cadence import Pace, next_look
 from poller.core.errors import BadRequest, Denied, ServiceError, Throttled
 from poller.core.events import Draft, event_of, short_type
@@ -21,14 +20,13 @@ from poller.core.planner import GetRunLook, ListLook, Planner, Swept
 from poller.core.retries import full_jitter
 from poller.core.runs import Json, KnownRun, Question, Snapshot, Verdict
 from poller.core.sight import Cause
-from poller.gate import RecordGate
+from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.discovery import Discovery, newest_first
 from poller.polling.ladders import Ladders
 from poller.polling.looks import Answer, LookFailed, PageShown, RunMissing, RunRefused, RunShown
 from poller.polling.waiters import Waiters
-from poller.ports import Clock, Round, ScopeState, Store
-from poller.telemetry import Tally
+from poller.ports import Round, ScopeState
 
 log = structlog.get_logger("poller.polling")
 
@@ -58,23 +56,17 @@ class _Work:
 class Rounds:
     """What one scope knows, and the one way in which it comes to know more.
 
-    Args: `chance` gives numbers in [0, 1); `include` names the private fields to keep and send; `rates` tells the
-    learned calls per second.
+    Args: `include` names the private fields to keep and send; `rates` tells the learned calls per second.
     """
 
     def __init__(
         self,
+        foundation: Foundation,
         *,
         access: Access,
         planner: Planner,
         discovery: Discovery,
         pace: Pace,
-        store: Store,
-        gate: RecordGate,
-        bell: Bell,
-        clock: Clock,
-        chance: Callable[[], float],
-        tally: Tally,
         rates: Callable[[], Mapping[str, float]],
         waiters: Waiters,
         include: Sequence[str] = (),
@@ -83,16 +75,16 @@ class Rounds:
         self.planner = planner
         self.discovery = discovery
         self.pace = pace
-        self.store = store
-        self.gate = gate
-        self.bell = bell
-        self.clock = clock
-        self.chance = chance
-        self.tally = tally
+        self.store = foundation.store
+        self.gate = foundation.gate
+        self.bell = foundation.bell
+        self.clock = foundation.clock
+        self.chance = foundation.chance
+        self.tally = foundation.tally
         self.rates = rates
         self.include = include
         self.runs: dict[str, KnownRun] = {}
-        self.ladders = Ladders(planner, pace, self.runs, clock.now, clock.monotonic)
+        self.ladders = Ladders(planner, pace, self.runs, self.clock.now, self.clock.monotonic)
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
         self._list_failures = 0

@@ -178,7 +178,7 @@ async def test_a_reload_that_waits_for_the_record_does_not_keep_the_daemon_from_
         tried.append(1)
         raise StoreUnavailable("locked")
 
-    monkeypatch.setattr(begun[0].store, "use_routes", locked)
+    monkeypatch.setattr(begun[0].foundation.store, "use_routes", locked)
     stage.configure('[daemon]\nshutdown_grace = "500ms"\n' + file_sink("two"))
     send_signal(signal.SIGHUP)
     await until(lambda: tried)
@@ -220,7 +220,7 @@ async def test_a_stop_commits_the_answer_in_flight_and_delivers_what_is_due(stag
     async with stage.running() as parts:
         slow = await with_slow_sink(parts, 0.3)
         await until(lambda: stage.emulator.calls)
-        assert await parts.store.events() == []
+        assert await parts.foundation.store.events() == []
         stage.stop.set()
     assert slow.took == ["running"]
 
@@ -250,8 +250,8 @@ async def test_a_stop_takes_no_longer_than_its_grace_whatever_hangs(stage: Stage
         stage.stop.set()
     assert 0.4 < time.monotonic() - began < 2
     async with stage.parts() as parts:  # what was not taken is owed, and is nobody's
-        await parts.store.use_routes(parts.dispatcher.routes, parts.clock.now())
-        assert len(await parts.store.claim("one", now=parts.clock.now(), limit=10)) == 1
+        await parts.foundation.store.use_routes(parts.dispatcher.routes, parts.foundation.clock.now())
+        assert len(await parts.foundation.store.claim("one", now=parts.foundation.clock.now(), limit=10)) == 1
 
 
 # --- what runs beside -------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ async def test_without_a_heartbeat_there_is_none(stage: Stage) -> None:
     stage.configure(file_sink("named", events='["heartbeat"]'))
     async with stage.running() as parts:
         await anyio.sleep(0.1)
-        assert await parts.store.events() == []
+        assert await parts.foundation.store.events() == []
 
 
 async def test_housekeeping_that_crashes_does_not_end_the_daemon(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,8 +286,8 @@ async def test_housekeeping_that_crashes_does_not_end_the_daemon(stage: Stage, m
         async def explode(**_: object) -> int:
             raise RuntimeError("a bug of ours")
 
-        monkeypatch.setattr(parts.store, "prune", explode)
-        await until(lambda: parts.tally.count("crashes", part="tidy"))
+        monkeypatch.setattr(parts.foundation.store, "prune", explode)
+        await until(lambda: parts.foundation.tally.count("crashes", part="tidy"))
         await until(lambda: stage.sent("one.jsonl"))
 
 
@@ -299,6 +299,6 @@ async def test_a_record_that_a_person_must_mend_ends_the_daemon(stage: Stage, mo
 
     with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012 - what ends it comes while it runs
         async with stage.running() as parts:
-            monkeypatch.setattr(parts.store, "commit_round", refuse)
+            monkeypatch.setattr(parts.foundation.store, "commit_round", refuse)
             await anyio.sleep(PATIENCE)
     assert caught.value.subgroup(StoreRefused) is not None

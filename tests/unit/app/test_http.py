@@ -69,18 +69,18 @@ async def test_a_record_that_cannot_be_written_is_not_ready_and_says_why(
 ) -> None:
     stage.configure(file_sink("one"))
     async with stage.running() as parts:
-        claim = parts.store.claim
+        claim = parts.foundation.store.claim
 
         async def locked(*_: object, **__: object) -> list[Any]:
             raise StoreUnavailable("record.db: the disk is full")
 
-        monkeypatch.setattr(parts.store, "claim", locked)
-        await until(lambda: parts.gate.closed_since)
+        monkeypatch.setattr(parts.foundation.store, "claim", locked)
+        await until(lambda: parts.foundation.gate.closed_since)
         status, body, _ = await get(parts, "/readyz")
         assert (status, body["ready"]) == (503, False)
         assert body["record"] == {"writable": False, "reason": "record.db: the disk is full"}
-        monkeypatch.setattr(parts.store, "claim", claim)
-        await until(lambda: not parts.gate.closed_since)
+        monkeypatch.setattr(parts.foundation.store, "claim", claim)
+        await until(lambda: not parts.foundation.gate.closed_since)
         assert (await get(parts, "/readyz"))[0] == 200
 
 

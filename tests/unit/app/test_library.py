@@ -117,7 +117,7 @@ async def test_callbacks_plain_and_async_slow_and_raising_disturb_nobody(
     async with poller:
         outcome = await poller.wait(run_id, timeout=PATIENCE)
         await until(lambda: plain[-1:] == cancelled[-1:] == fine == ["completed"])
-        assert poller._running().tally.count("listener_failures") >= len(outcome.events)
+        assert poller._running().foundation.tally.count("listener_failures") >= len(outcome.events)
     assert plain == cancelled == hanging == kinds(outcome.events)  # leaving waits for the slow one, up to 5 s
     assert fine == ["completed"]
     assert sum(record.message == "listener.failed" for record in caplog.records) == 2 * len(outcome.events)
@@ -153,7 +153,7 @@ async def test_a_record_that_cannot_be_read_for_a_moment_ends_no_listener(emulat
     read: list[Event] = []
     async with brisk_poller(emulator) as poller:
         poller.on_event(heard.append)
-        store = poller._running().store
+        store = poller._running().foundation.store
         events, failures = store.events, iter(range(5))
 
         async def failing(**query: Any) -> list[Event]:
@@ -451,7 +451,7 @@ async def test_a_record_that_a_person_must_mend_is_raised_as_it_is(emulator: Emu
             async def refuse(_: object) -> None:
                 raise StoreRefused("the record was replaced")
 
-            poller._running().store.commit_round = refuse  # type: ignore[method-assign,assignment]
+            poller._running().foundation.store.commit_round = refuse  # type: ignore[method-assign,assignment]
             emulator.move_run(run_id, "COMPLETED")
             await asyncio.sleep(PATIENCE)  # a part of the poller ends, and takes the body with it
     task = asyncio.current_task()
@@ -547,7 +547,7 @@ async def test_what_names_no_run_is_refused_and_nothing_is_watched(emulator: Emu
             await poller.watch(run_id, name)
         with pytest.raises(ConfigError):
             await poller.wait(name)
-        assert await poller._running().store.runs() == []
+        assert await poller._running().foundation.store.runs() == []
 
 
 def test_settings_that_cannot_be_are_refused_when_the_poller_is_made() -> None:

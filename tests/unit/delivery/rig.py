@@ -16,6 +16,7 @@ from poller.core.events import Draft, Event
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
+from poller.foundation import Foundation
 from poller.gate import RecordGate
 from poller.ports import Round, Store
 from poller.store.opening import open_store
@@ -114,13 +115,7 @@ class Rig:
     async def telling(self, *outlets: Outlet) -> AsyncIterator[Dispatcher]:
         """A dispatcher that serves while the context is open; leaving it is a crash, not a stop."""
         dispatcher = Dispatcher(
-            outlets,
-            store=self.store,
-            gate=self.gate,
-            bell=self.bell,
-            clock=self.clock,
-            chance=self.chance,
-            tally=self.tally,
+            outlets, Foundation(self.store, self.gate, self.bell, self.clock, self.chance, self.tally)
         )
         async with anyio.create_task_group() as tasks:
             await tasks.start(dispatcher.run)

@@ -27,6 +27,7 @@ from poller.emulator.lives import Life
 from poller.emulator.runs import RunSpec
 from poller.emulator.service import Request, Service
 from poller.emulator.world import World
+from poller.foundation import Foundation
 from poller.gate import RecordGate
 from poller.healthomics.parse import BY_CODE, page_of, snapshot_of
 from poller.polling.discovery import Rule
@@ -168,14 +169,9 @@ class Simulation:
     async def polling(self, rule: Rule = Rule(discover=True), run_ids: tuple[str, ...] = ()) -> AsyncIterator[Scope]:  # noqa: B008 - frozen
         """A scope that runs while the context is open; leaving it is a crash, not a stop."""
         scope = Scope(
+            Foundation(self.store, self.gate, Bell(), self.clock, self.rng.random, self.tally),
             place=Place(REGION, REGION, None),
             service=self.service,
-            store=self.store,
-            gate=self.gate,
-            bell=Bell(),
-            clock=self.clock,
-            chance=self.rng.random,
-            tally=self.tally,
             instance="test",
             pace=self.pace,
             rule=rule,

@@ -1,0 +1,26 @@
+"""What both sides of the poller stand on, put together once and handed on whole."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from poller.bell import Bell
+from poller.gate import RecordGate
+from poller.ports import Clock, Store
+from poller.telemetry import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """The record with its gate and its bell, time, chance (numbers in [0, 1)) and the counters."""
+
+    store: Store
+    gate: RecordGate
+    bell: Bell
+    clock: Clock
+    chance: Callable[[], float]
+    tally: Tally
+
+
+def foundation_of(store: Store, clock: Clock, chance: Callable[[], float]) -> Foundation:
+    """A foundation over one record, with a gate, a bell and counters of its own."""
+    return Foundation(store, RecordGate(clock, chance), Bell(), clock, chance, Tally())
