@@ -28,11 +28,15 @@ class Rule:
 
 
 class Discovery:
-    """The rule of one scope, applied to what lists show."""
+    """The rule of one scope, applied to what lists show.
 
-    def __init__(self, rule: Rule, discovered_through: datetime | None) -> None:
+    Args: `by_our_clock` says that `discovered_through` was read off our clock, not off the service's yet.
+    """
+
+    def __init__(self, rule: Rule, discovered_through: datetime, *, by_our_clock: bool = False) -> None:
         self.rule = rule
         self.discovered_through = discovered_through
+        self._by_our_clock = by_our_clock
         self.muted: frozenset[str] = frozenset()
         self.last_news: datetime | None = None
         self._ended_from: datetime | None = None
@@ -44,8 +48,7 @@ class Discovery:
             return None
         if self.rule.name_prefix and not str(item.fields.get("name", "")).startswith(self.rule.name_prefix):
             return None
-        mark = self.discovered_through
-        young = mark is None or (item.creation_time is not None and item.creation_time > mark)
+        young = item.creation_time is not None and item.creation_time > self.discovered_through
         if not young and (item.status in ENDS or item.status == "DELETED"):
             return None
         emit_first: EmitFirst = "always" if young else self.rule.emit_first
@@ -55,22 +58,23 @@ class Discovery:
     def began(self, page: Page, *, ended: bool) -> bool:
         """The first page of a walk through the lists came: what is created later may be missing from it.
 
-        True if it is the first one ever, by whose clock the mark is set.
+        True if it is the first one ever, which tells how far the service's clock is from ours: the mark moves by that.
+        The answer may have been long under way and its Date is cut to the second, so the mark is rather a little early.
         """
-        moment = page.served_at or page.answered_at
-        first = self.discovered_through is None
-        if first:
-            self.discovered_through = moment
+        served_at = page.served_at or page.answered_at
         if ended:
-            self._ended_from = moment
+            self._ended_from = served_at
         else:
-            self._active_from = moment
+            self._active_from = served_at
+        first, self._by_our_clock = self._by_our_clock, False
+        if first:
+            self.discovered_through += served_at - page.answered_at
         return first
 
     def passed_mark(self, page: Page, *, in_order: bool) -> bool:
         """Whether a list of ended runs need not be read on: all that follows was created before the mark."""
         times = [item.creation_time for item in page.items]
-        if not in_order or not times or self.discovered_through is None:
+        if not in_order or not times:
             return False
         last = times[-1]
         return last is not None and last < self.discovered_through
@@ -84,7 +88,7 @@ class Discovery:
         if (ended_lists_are_read and not ended) or any(start is None for start in starts):
             return False
         mark = min(start for start in starts if start is not None) - TRAIL
-        if self.discovered_through is not None and mark <= self.discovered_through:
+        if mark <= self.discovered_through:
             return False
         self.discovered_through = mark
         return True

@@ -102,6 +102,7 @@ class Scope:
         self._open_looks = 0
         self._started_at = self.clock.now()
         state = await self.gate.insist(lambda: self.store.scope(self.name)) or ScopeState(self.name, self.place.region)
+        first_start = state.discovered_through is None
         planner = Planner(
             low=self.pace.min_interval.total_seconds(),
             high=self.pace.max_interval.total_seconds(),
@@ -116,11 +117,13 @@ class Scope:
             ),
             pace=self.pace,
             planner=planner,
-            discovery=Discovery(self.rule, state.discovered_through),
+            discovery=Discovery(self.rule, state.discovered_through or self._started_at, by_our_clock=first_start),
             rates=lambda: looks.rates,
             waiters=self._waiters,
             include=self.include,
         )
+        if first_start:
+            await rounds.keep_state()  # a run that is created from now on is told, whatever befalls us before a look
         await self._take_up(rounds)
         log.info("scope.opened", scope=self.name, region=self.place.region, runs=len(rounds.runs))
         send, receive = anyio.create_memory_object_stream[Answer](1000)

@@ -13,6 +13,7 @@ BRISK: dict[str, Any] = {
     "max_interval": "200ms",
     "max_calls_per_second": 200,
     "vanish_deadline": "300ms",
+    "discover_ended": "1s",
     "blind_after": "5m",
 }
 PATIENCE = 15.0

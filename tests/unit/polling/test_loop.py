@@ -350,6 +350,26 @@ def test_what_was_created_and_ended_while_nobody_looked_is_told_at_the_next_star
     virtually(body)
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["went on", "killed and started again"])
+def test_a_run_that_lived_between_the_start_and_the_first_answer_is_told(killed: bool) -> None:
+    """The mark is the start itself, not the first answer: that one may come long after."""
+
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            simulation.service.latency = 20
+            simulation.service.account_id = None  # nothing is known that would be written before the answer
+            async with simulation.polling():
+                await anyio.sleep(1)
+                brief = simulation.start_run(("RUNNING", 2), "FAILED")
+                await anyio.sleep(5 if killed else 120)
+            simulation.service.latency = 0.06
+            async with simulation.polling():
+                await anyio.sleep(30)
+            assert await simulation.kinds(brief) == ["failed"]
+
+    virtually(body)
+
+
 @pytest.mark.parametrize(
     ("emit_first", "told"),
     [("always", ["running", "completed"]), ("terminal", ["completed"]), ("never", ["completed"])],
