@@ -375,11 +375,6 @@ def missed(known: KnownRun, answered_at: datetime) -> KnownRun:
     return replace(known, question=Question.GONE, missing_since=known.missing_since or answered_at)
 
 
-def absent(known: KnownRun) -> KnownRun:
-    """A list that was read whole did not show the run: a reason to ask, nothing more."""
-    return replace(known, question=Question.END) if known.live and known.question is None else known
-
-
 def vanish(known: KnownRun, at: datetime, evidence: tuple[str, ...]) -> Observed:
     """The top of the verdict ladder: the end that a list had shown, DELETED if GetRun showed it, else `vanished`."""
     if not known.live:

@@ -116,10 +116,12 @@ async def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
         for number in range(runs, RUNS - 1):
             play.start_run(name=f"sample-{number}")
         await play.start_daemon()
-        await play.until(lambda: set(play.told_to_the_end) - reused)  # one id at least is reused, however slow all is
-        free = next(run_id for run_id in play.told_to_the_end if run_id not in reused)
-        emulator.evict(free)
-        play.start_run(name=f"sample-{RUNS - 1}", run_id=free)
+        await play.until(
+            lambda: bool(set(play.told_to_the_end) - reused)
+        )  # one id at least is reused, however slow all is
+        last = next(run_id for run_id in play.told_to_the_end if run_id not in reused)
+        emulator.evict(last)
+        play.start_run(name=f"sample-{RUNS - 1}", run_id=last)
         await play.caught_up(RUNS)
         assert await play.daemon.stop() == 0
         assert await play.violations() == []
