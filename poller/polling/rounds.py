@@ -5,8 +5,9 @@ side learn of them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
+from operator import attrgetter
 from typing import Final, assert_never
 
 import anyio
@@ -39,6 +40,7 @@ CLOCKS_DIFFER: Final = 0.001
 _UNREAD_AFTER: Final = 3
 """Pages in a row that did not come, after which the ended lists are read as soon as one does."""
 _LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
+_LASTING: Final = attrgetter(*(one.name for one in fields(KnownRun) if one.name not in ("seen_at", "since")))
 _ODD_STEPS: Final = {Step.STALE: "stale", Step.UNKNOWN: "unknown_status", Step.CONTRADICTION: "contradiction"}
 
 
@@ -395,7 +397,7 @@ class Rounds:
     def _is_news(self, known: KnownRun) -> bool:
         """Whether a run changed in more than the time of its last look: idle looks are not written."""
         before = self.runs.get(known.run_id)
-        return before is None or replace(known, seen_at=before.seen_at, since=before.since) != before
+        return before is None or _LASTING(before) != _LASTING(known)
 
     def _state(self) -> ScopeState:
         place = self.access.place
