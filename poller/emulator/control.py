@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from poller.emulator.entries import fault_of, life_of, runs_of
 from poller.emulator.errors import HTTP_STATUS, Refused
-from poller.emulator.scenario import ScenarioError, fault_of, life_of, runs_of
+from poller.emulator.tables import ScenarioError
 
 if TYPE_CHECKING:
     from poller.emulator.server import Emulator

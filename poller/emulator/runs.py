@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
 
@@ -69,6 +69,9 @@ class Moment(NamedTuple):
     fields: Mapping[str, object]
 
 
+Watcher = Callable[[str | None, str, int], None]  # told the old status (None: new), the new one, and the instant
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """One incarnation: a script laid out in time, and how far it has come (`index`; -1: not created yet)."""
@@ -76,13 +79,18 @@ class Run:
     spec: RunSpec
     id: str
     uuid: str
-    arn: str
+    scope: str  # what the ARNs of its account and region begin with
     key: int  # its place in every list
     moments: list[Moment]
-    planned: Sequence[Moment]  # as scripted when RUNNING began: what its tasks were going to be
+    planned: Sequence[Moment] | None = None  # as scripted when RUNNING began, where `moments` no longer say so
     index: int = -1
     version: int = 0  # grows when the rest of the script is replaced, so that what was due of the old one is dropped
-    rendered: dict[str, bytes] = field(default_factory=dict)  # answers in the present status; emptied on each step
+    rendered: bytes | None = None  # its item in lists, in the present status
+    watcher: Watcher | None = None
+
+    @property
+    def arn(self) -> str:
+        return f"{self.scope}:run/{self.id}"
 
     @property
     def created(self) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from poller.emulator.instants import micro_stamp, milli_stamp
 from poller.emulator.lives import FAILURES
+from poller.emulator.requests import Answer
 from poller.emulator.runs import Run
 from poller.emulator.tasks import TASK_MESSAGE, Task, failed_task
 
@@ -35,6 +36,12 @@ SENTENCES: Final = dict(FAILURES)
 def encode(answer: object) -> bytes:
     """The answer as compact JSON."""
     return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def listed(bodies: Sequence[bytes], token: str | None, *, member: str = "items") -> Answer:
+    """A page of a list, of items that are written already."""
+    end = b"]}" if token is None else b'],"nextToken":"%b"}' % token.encode()
+    return Answer(200, b'{"%b":[' % member.encode() + b",".join(bodies) + end)
 
 
 def run_answer(run: Run, index: int, *, definition: bool = False) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from poller.emulator import Fault
 from poller.emulator.faults import OPERATIONS, Asked, FaultRules, spoiled
 from poller.emulator.instants import SECOND
 from poller.emulator.quota import SERVICE_QUOTAS, Quota
-from poller.emulator.service import ROUTES
+from poller.emulator.requests import ROUTES
 
 LOOK = Asked("GetRun", run_id="1")
 

@@ -16,7 +16,7 @@ from poller.emulator import (
     random_scenario,
 )
 from poller.emulator.lives import ENDS
-from poller.emulator.scenario import seconds_of
+from poller.emulator.tables import seconds_of
 
 WHOLE = """
 default_life = "ok"

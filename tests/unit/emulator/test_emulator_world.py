@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from poller.emulator import GONE, Life, Refused, RunSpec, Step
 from poller.emulator.instants import SECOND, datetime_of
+from poller.emulator.lists import Filters, Order
 from poller.emulator.runs import Run
 from poller.emulator.tasks import tasks_of
-from poller.emulator.world import Filters, Order, World
+from poller.emulator.world import World
 
 START = 1_795_000_000 * SECOND
 STATUSES = ("PENDING", "STARTING", "RUNNING", "STOPPING", "COMPLETED", "FAILED", "CANCELLED", "DELETED")
