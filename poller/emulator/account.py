@@ -9,17 +9,17 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
-from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered
+from poller.emulator.batch_specs import BatchOptions, BatchSpec, LifeOf, Numbered
 from poller.emulator.batches import Batches, BatchTransition
 from poller.emulator.calls import Call, CallLog
 from poller.emulator.errors import Refused
 from poller.emulator.faults import Fault, FaultRules, Outage
-from poller.emulator.groups import RunGroup
+from poller.emulator.groups import GroupOptions, RunGroup
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import GONE, RANDOM, Life, Step, steps_of
-from poller.emulator.paging import Mode, Paging
+from poller.emulator.paging import MODES, Mode, Paging
 from poller.emulator.quota import ForeignCalls, Quota
 from poller.emulator.runs import Run, RunOptions, RunSpec
 from poller.emulator.scenario import Scenario
@@ -28,32 +28,6 @@ from poller.emulator.starting import LIFE_TAG, usual_setting
 from poller.emulator.world import Transition, World
 
 Lives = Life | str | None | Callable[[int], Life]
-
-
-class BatchOptions(TypedDict, total=False):
-    """What `start_batch` takes beside the runs and their life; the meaning of each is told at `BatchSpec`."""
-
-    name: str | None
-    batch_id: str | None
-    tags: Mapping[str, str]
-    failed_submissions: int
-    submission_failure: str
-    failure_reason: str | None
-    starts_in: float
-    creating: float
-    pending: float
-    runs_per_second: float
-
-
-class GroupOptions(TypedDict, total=False):
-    """What `add_group` takes beside the id; the meaning of each is told at `RunGroup`."""
-
-    name: str | None
-    max_runs: int | None
-    max_cpus: int | None
-    max_gpus: int | None
-    max_duration: int | None
-    tags: Mapping[str, str]
 
 
 def wall_clock() -> datetime:
@@ -241,9 +215,18 @@ class Account:
         self._advance()
         return list(self._batches.transitions)
 
+    def batch_census(self) -> Mapping[str, int]:
+        """How many batches are in each status now."""
+        self._advance()
+        return Counter(batch.status for batch in self._batches.all())
+
     def add_group(self, group_id: str, **options: Unpack[GroupOptions]) -> None:
         """Make a run group known, or change its limits. Options are those of `RunGroup`. Raises: ValueError."""
-        self._world.declare(RunGroup(group_id=group_id, **options), self._instant())
+        self.declare(RunGroup(group_id=group_id, **options))
+
+    def declare(self, group: RunGroup) -> None:
+        """As `add_group`, of a group that is written down already."""
+        self._world.declare(group, self._instant())
 
     @property
     def counters_lag_seconds(self) -> float:
@@ -265,6 +248,8 @@ class Account:
 
     @paging.setter
     def paging(self, mode: Mode) -> None:
+        if mode not in MODES:
+            raise ValueError(f"no paging is called {mode}; there are {', '.join(MODES)}")
         self._paging.mode = mode
 
     @property
@@ -276,14 +261,24 @@ class Account:
     def token_seconds(self, seconds: float | None) -> None:
         self._paging.token_seconds = seconds
 
-    def set_quota(self, per_second: Mapping[str, float] | float | None) -> None:
-        """Other quotas from now on: calls per second of each operation, or by operation; None: no limit."""
+    @property
+    def quota_per_second(self) -> Mapping[str, float] | float | None:
+        """Calls per second of each operation, or by operation; None: no limit. May be set at any time."""
+        return self._quota.per_second
+
+    @quota_per_second.setter
+    def quota_per_second(self, per_second: Mapping[str, float] | float | None) -> None:
         self._quota.change(per_second, self._instant())
 
-    def set_foreign_calls(self, per_second: Mapping[str, float]) -> None:
-        """From now on others in the account make so many calls per second, by operation. They spend from the same
-        quotas, on the clock, and send nothing.
+    @property
+    def foreign_calls_per_second(self) -> Mapping[str, float]:
+        """What others in the account ask, by operation, on the clock and without sending anything; they spend from the
+        same quotas. May be set at any time.
         """
+        return {name: calls.per_second for name, calls in self.foreign_calls().items() if calls.per_second}
+
+    @foreign_calls_per_second.setter
+    def foreign_calls_per_second(self, per_second: Mapping[str, float]) -> None:
         self._quota.call_foreign(per_second, self._instant())
 
     def foreign_calls(self) -> Mapping[str, ForeignCalls]:

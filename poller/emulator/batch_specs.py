@@ -45,6 +45,18 @@ class Pace(TypedDict, total=False):
     runs_per_second: float
 
 
+class BatchOptions(Pace, total=False):
+    """What `start_batch` takes beside the runs and their life; the meaning of each is told at `BatchSpec`."""
+
+    name: str | None
+    batch_id: str | None
+    tags: Mapping[str, str]
+    failed_submissions: int
+    submission_failure: str
+    failure_reason: str | None
+    starts_in: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSpec:
     """A batch as it was asked for.

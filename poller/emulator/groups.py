@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from poller.emulator.errors import Refused
 from poller.emulator.instants import micro_stamp
@@ -17,6 +17,17 @@ from poller.emulator.runs import Run
 ACTIVE: Final = frozenset({"STARTING", "RUNNING", "STOPPING"})
 LEAVING: Final = frozenset({"STOPPING", "DELETED", GONE}) | ENDS
 LARGEST: Final = 100_000
+
+
+class GroupOptions(TypedDict, total=False):
+    """What `add_group` takes beside the id; the meaning of each is told at `RunGroup`."""
+
+    name: str | None
+    max_runs: int | None
+    max_cpus: int | None
+    max_gpus: int | None
+    max_duration: int | None
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 from poller.emulator.instants import SECOND
 from poller.emulator.lives import ENDS, GONE, Life, Step
@@ -31,6 +31,13 @@ class RunOptions(TypedDict, total=False):
     item_fields: Mapping[str, object]
 
 
+NOTHING: Final[Mapping[str, Any]] = {}  # one for all runs that say nothing, since there may be very many
+
+
+def _nothing() -> Mapping[str, Any]:
+    return NOTHING
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
     """A run as it was asked for.
@@ -48,17 +55,17 @@ class RunSpec:
     name: str | None = None
     run_id: str | None = None
     uuid: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=_nothing)
     run_group_id: str | None = None
     batch_id: str | None = None
     workflow_id: str = "4074992"
     workflow_name: str | None = "emulated"
     workflow_version_name: str | None = None
     retention_mode: str = "RETAIN"
-    visible_after: Mapping[str, float] = field(default_factory=dict)
-    request: Mapping[str, Any] = field(default_factory=dict)
-    fields: Mapping[str, object] = field(default_factory=dict)
-    item_fields: Mapping[str, object] = field(default_factory=dict)
+    visible_after: Mapping[str, float] = field(default_factory=_nothing)
+    request: Mapping[str, Any] = field(default_factory=_nothing)
+    fields: Mapping[str, object] = field(default_factory=_nothing)
+    item_fields: Mapping[str, object] = field(default_factory=_nothing)
 
 
 class Moment(NamedTuple):
