@@ -71,7 +71,8 @@ class Account:
         self._service = Service(
             self._world, self._new_life, batches=self._batches, paging=self._paging, pace=self.scenario.batch_pace
         )
-        self._quota = Quota(quota_per_second if quota_per_second is not None else self.scenario.quota_per_second)
+        quota = quota_per_second if quota_per_second is not None else self.scenario.quota_per_second
+        self._quota = Quota(quota, rng=random.Random(seed))  # noqa: S311  # when others call
         self._faults = FaultRules(self._rng)
         self._log = CallLog()
 

@@ -5,6 +5,7 @@ Pure: the instant of each call comes in. Foreign calls are not made but worked o
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -72,7 +73,8 @@ class ForeignCalls:
 
     per_second: float
     since: int
-    counted: int = 0  # calls since `since`
+    slot: int = 0  # of those since `since`, each as long as one call takes at this rate, the one of the next call
+    next_at: int = 0
     made: int = 0
     refused: int = 0
 
@@ -89,7 +91,9 @@ class Quota:
         *,
         foreign_per_second: Mapping[str, float] | None = None,
         now: int = 0,
+        rng: random.Random | None = None,
     ) -> None:
+        self._rng = rng if rng is not None else random.Random(0)  # noqa: S311  # when others call, not secrets
         self._per_second, self._burst_seconds = per_second, burst_seconds
         self._buckets: dict[str, TokenBucket] = {}
         self._foreign: dict[str, ForeignCalls] = {}
@@ -125,18 +129,20 @@ class Quota:
     def call_foreign(self, per_second: Mapping[str, float], now: int) -> None:
         """From now on others in the account make so many calls a second of these operations, and of no others.
 
-        They come at even intervals. What they made before stays counted.
+        Each comes at a chance moment of its own slice of the second, so that nobody who calls at even intervals falls
+        into step with them. What they made before stays counted.
         """
         for operation, rate in per_second.items():
             if not 0 <= rate < float("inf"):
                 raise ValueError(f"others cannot make {rate} calls of {operation} per second")
         for name, foreign in self._foreign.items():
             self._let_others_call(name, now)
-            foreign.per_second, foreign.since, foreign.counted = 0.0, now, 0
+            foreign.per_second, foreign.since, foreign.slot = 0.0, now, 0
         for operation, rate in per_second.items():
-            name = self._name(operation)
-            foreign = self._foreign.setdefault(name, ForeignCalls(0.0, now))
+            foreign = self._foreign.setdefault(self._name(operation), ForeignCalls(0.0, now))
             foreign.per_second += rate
+        for foreign in self._foreign.values():
+            self._draw(foreign)
 
     def foreign_calls(self, now: int) -> Mapping[str, ForeignCalls]:
         """What others have asked up to `now`, by operation."""
@@ -150,13 +156,18 @@ class Quota:
         if foreign is None or not foreign.per_second:
             return
         bucket = self._bucket(name)
-        due = int((now - foreign.since) * foreign.per_second / SECOND + ROUNDING)
-        while foreign.counted < due:
-            foreign.counted += 1
+        while foreign.next_at <= now:
             foreign.made += 1
-            at = foreign.since + round(foreign.counted * SECOND / foreign.per_second)
-            if bucket is not None and not bucket.take(min(at, now)):
+            if bucket is not None and not bucket.take(foreign.next_at):
                 foreign.refused += 1
+            foreign.slot += 1
+            self._draw(foreign)
+
+    def _draw(self, foreign: ForeignCalls) -> None:
+        """When the next of these calls comes."""
+        if foreign.per_second:
+            elapsed = (foreign.slot + self._rng.random()) / foreign.per_second
+            foreign.next_at = foreign.since + round(elapsed * SECOND)
 
     def _name(self, operation: str) -> str:
         """By which name the quota knows the operation."""
