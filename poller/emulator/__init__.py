@@ -14,6 +14,7 @@ from poller.emulator.groups import RunGroup
 from poller.emulator.lives import GONE, Life, Step
 from poller.emulator.quota import SERVICE_QUOTAS, ForeignCalls
 from poller.emulator.runs import RunSpec
+from poller.emulator.samples import random_batch
 from poller.emulator.scenario import Scenario, demo_scenario, random_scenario
 from poller.emulator.server import Emulator
 from poller.emulator.tables import ScenarioError
@@ -38,5 +39,6 @@ __all__ = [
     "Step",
     "Transition",
     "demo_scenario",
+    "random_batch",
     "random_scenario",
 ]

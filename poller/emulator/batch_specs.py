@@ -15,6 +15,11 @@ LifeOf = Callable[[Mapping[str, str], int, random.Random], Life]
 LARGEST: Final = 100_000
 
 
+def any_life(_tags: Mapping[str, str], _place: int, rng: random.Random) -> Life:
+    """A life for those to whom it does not matter, drawn by the batch's own chance."""
+    return Life.random(rng)
+
+
 class Numbered(Sequence[Mapping[str, Any]]):
     """Settings of so many runs named `prefix-1`, `prefix-2`, ..., made when they are asked for."""
 

@@ -17,11 +17,11 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from poller.emulator.batch_specs import BatchSpec
+from poller.emulator.batch_specs import BatchSpec, any_life
 from poller.emulator.errors import Refused
 from poller.emulator.instants import datetime_of
 from poller.emulator.lists import KeyMaker
-from poller.emulator.lives import ENDS, GONE, Life
+from poller.emulator.lives import ENDS, GONE
 from poller.emulator.runs import Run, Watcher
 from poller.emulator.starting import kept, spec_in_batch
 from poller.emulator.world import World
@@ -243,7 +243,7 @@ class Batches:
                 batch.request,
                 spec.settings[place],
                 batch.id,
-                lambda tags: (spec.life_of or _any_life)(tags, place, batch.rng),
+                lambda tags: (spec.life_of or any_life)(tags, place, batch.rng),
             )
             batch.runs.append(self.world.submit(made, at, batch.rng, batch.watcher))
             batch.submissions["SUCCESS"] += 1
@@ -312,10 +312,6 @@ class Batches:
             batch_id = str(self._rng.randrange(1_000_000, 10_000_000))
             if batch_id not in self._ids:
                 return batch_id
-
-
-def _any_life(_tags: Mapping[str, str], _place: int, rng: random.Random) -> Life:
-    return Life.random(rng)
 
 
 def _counter(status: str) -> str:

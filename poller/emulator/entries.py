@@ -7,7 +7,7 @@ import random
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered, Pace
+from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered, Pace, any_life
 from poller.emulator.faults import KINDS, OPERATIONS, OUTAGES, Fault, Outage
 from poller.emulator.groups import RunGroup
 from poller.emulator.lives import RANDOM, Life, Step
@@ -165,7 +165,7 @@ def batch_of(table: object, where: str, lives: Mapping[str, Life], rng: random.R
 def _lives_of(value: object, where: str, lives: Mapping[str, Life], rng: random.Random) -> LifeOf:
     """The lives of a batch's runs: one for all, or for each its own at random."""
     if value == RANDOM:
-        return lambda _tags, _place, rng: Life.random(rng)
+        return any_life
     life = life_of(value, where, lives, rng)
     return lambda _tags, _place, _rng: life
 

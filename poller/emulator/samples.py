@@ -1,10 +1,11 @@
-"""Runs that are made up: at random, and those of the demonstration. Pure: chance comes in."""
+"""Runs and a batch that are made up: at random, and the runs of the demonstration. Pure: chance comes in."""
 
 from __future__ import annotations
 
 import random
 from typing import Any
 
+from poller.emulator.batch_specs import BatchSpec, Numbered, any_life
 from poller.emulator.lives import GONE, Life, Step
 from poller.emulator.runs import RunSpec
 
@@ -38,6 +39,13 @@ def demo_runs() -> tuple[RunSpec, ...]:
         run("sample-11-queued", 4.0, Life.completed(6, 1, 3, 1), retention_mode="REMOVE"),
         run("sample-12-late", 8.0, Life.completed(1, 1, 6, 1)),
         run("sample-13-service-error", 9.0, failing("SERVICE_ERROR", 1, 4)),
+    )
+
+
+def random_batch(number: int) -> BatchSpec:
+    """A batch of so many runs with random lives. Raises: ValueError for more than a batch can have."""
+    return BatchSpec(
+        settings=Numbered("cohort", number), default={"runTags": {"project": "cohort"}}, life_of=any_life, name="cohort"
     )
 
 

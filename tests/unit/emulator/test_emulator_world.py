@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poller.emulator import GONE, Life, Refused, RunSpec, Step
+from poller.emulator import GONE, Life, Refused, RunGroup, RunSpec, Step
+from poller.emulator.groups import ACTIVE
 from poller.emulator.instants import SECOND, datetime_of
 from poller.emulator.lists import Filters, Order
 from poller.emulator.runs import Run
@@ -227,13 +228,17 @@ OPERATIONS = st.tuples(
 def test_whatever_happens_lists_and_history_agree(operations: list[tuple[str, int, str]], order: Order) -> None:
     """The kept lists say what a look at every run says, and the history of each incarnation ends in its status."""
     made, now, runs = world(order=order, max_runs=8, reuse_ids=True), START, list[Run]()
+    made.declare(RunGroup(group_id="77", max_runs=2), START)
     for operation, number, status in operations:
         target = runs[number % len(runs)] if runs else None
         try:
             if operation == "start":
                 life = Life.of(("PENDING", number / 2), (status, number), "COMPLETED")
                 mode = "REMOVE" if number % 2 else "RETAIN"
-                runs.append(made.start(spec(life, starts_in=number / 4 - 1, retention_mode=mode), now))
+                group = "77" if number % 3 else None
+                runs.append(
+                    made.start(spec(life, starts_in=number / 4 - 1, retention_mode=mode, run_group_id=group), now)
+                )
             elif operation == "pass":
                 now += number * SECOND // 3
                 made.advance(now)
@@ -255,6 +260,11 @@ def test_whatever_happens_lists_and_history_agree(operations: list[tuple[str, in
         assert [transition.at for transition in told] == sorted(transition.at for transition in told)
         if made.find(run.id) is run:
             assert told[-1].status == run.status
+    made.advance(now + 3600 * SECOND)
+    active = [run for run in runs if run.spec.run_group_id == "77" and run.index >= 0 and run.status in ACTIVE]
+    for run in runs:
+        is_at_its_end = run.index + 1 == len(run.moments) or made.find(run.id) is not run
+        assert is_at_its_end or (run.status == "PENDING" and len(active) >= 2), "a run waits though there is room"
 
 
 # Tasks
