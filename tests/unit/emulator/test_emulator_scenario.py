@@ -241,7 +241,8 @@ def test_the_sample_in_the_documentation_is_a_scenario(tmp_path: Path) -> None:
     scenario = load(tmp_path, document.partition("```toml\n")[2].partition("```")[0])
 
     assert len(scenario.runs) == 23
-    assert len(scenario.faults) == 1
+    assert [len(batch.settings) for batch in scenario.batches] == [5000, 10]
+    assert len(scenario.faults) == len(scenario.groups) == len(scenario.outages) == 1
 
 
 def test_durations_have_units() -> None:
