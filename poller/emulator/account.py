@@ -204,7 +204,8 @@ class Account:
     def batch_status(self, batch_id: str) -> str | None:
         """The true status of the batch now; None if there is none."""
         self._advance()
-        return next((batch.status for batch in self._batches.all() if batch.id == batch_id), None)
+        batch = self._batches.find(batch_id)
+        return None if batch is None else batch.status
 
     def batch_runs(self, batch_id: str) -> list[str]:
         """The ids of the runs that were submitted so far, in order of submission. Raises: Refused."""

@@ -143,6 +143,10 @@ class Batches:
             raise Refused("ResourceNotFoundException", f"Batch {batch_id} not found")
         return batch
 
+    def find(self, batch_id: str) -> Batch | None:
+        """The batch that has the id now."""
+        return self._present.get(batch_id)
+
     def all(self) -> list[Batch]:
         """Those that exist, the newest first."""
         return sorted(self._present.values(), key=lambda batch: batch.key)
@@ -296,9 +300,12 @@ class Batches:
     # Parts
 
     def _enter(self, batch: Batch, status: str, at: int, turn: int | None = None) -> None:
-        if turn is None or batch.turn == turn:
-            batch.status = status
-            self._told(batch, status, at)
+        if turn is not None and batch.turn != turn:
+            return
+        batch.status = status
+        if status in TERMINAL:
+            self._show(batch, at)
+        self._told(batch, status, at)
 
     def _told(self, batch: Batch, status: str, at: int) -> None:
         self.transitions.append(BatchTransition(batch.id, batch.uuid, batch.spec.name, status, datetime_of(at)))

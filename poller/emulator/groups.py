@@ -91,11 +91,12 @@ class Groups:
         queue = self._waiting.setdefault(str(run.spec.run_group_id), [])
         heapq.heappush(queue, (-priority, next(self._numbers), run, run.version))
 
-    def moved(self, run: Run, old: str | None, new: str) -> None:
-        """Count who is active."""
-        group_id = run.spec.run_group_id
-        if group_id is not None:
-            self._active[group_id] += (new in ACTIVE) - (old in ACTIVE)
+    def moved(self, run: Run, old: str | None, new: str) -> bool:
+        """Count who is active, and say whether that made room in the group."""
+        change = (new in ACTIVE) - (old in ACTIVE)
+        if run.spec.run_group_id is not None:
+            self._active[run.spec.run_group_id] += change
+        return change < 0
 
     def next_in(self, group_id: str | None) -> Run | None:
         """The run that may stop waiting now, if there is one; it is no longer in the queue."""

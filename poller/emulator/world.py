@@ -1,8 +1,8 @@
 """The runs of one account and region: which exist at an instant, in which status, and what was true when.
 
 Pure apart from its own state: no clock, no input or output; every call brings the present instant, which never goes
-back. Each step of each life is applied once, in order of time, and moves the run between lists that are kept sorted, so
-that a page costs the same among ten runs and among ten thousand.
+back. Each step of each life is applied once, in order of time; what else happens at an instant, such as the next
+submission of a batch, waits in the same queue.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class World:
         self._expect(run)
         if run.watcher is not None:
             run.watcher(old, moment.status, moment.at)
-        self.groups.moved(run, old, moment.status)
-        self._admit(run.spec.run_group_id, moment.at)
+        if self.groups.moved(run, old, moment.status):
+            self._admit(run.spec.run_group_id, moment.at)
 
     def _admit(self, group_id: str | None, at: int) -> None:
         """Let those go on that waited for room in their group; what their scripts say then follows that much later."""
@@ -142,7 +142,7 @@ class World:
             return
         limit = run.moments[run.index].at + self.seconds(timeout[0])
         if cut_short(run, limit):
-            run.planned = tuple(run.planned or run.moments)
+            run.planned = tuple(run.moments)
             kept = [moment for moment in run.moments if moment.at <= limit]
             run.moments = [*kept, *lay_out(timeout[1], limit, self.speed, kept[-1].fields)]
 

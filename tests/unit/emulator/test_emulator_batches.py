@@ -6,10 +6,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from poller.emulator import GONE, BatchSpec, Life, Refused, RunGroup, RunSpec, Step
 from poller.emulator.batch_specs import Numbered
 from poller.emulator.batches import Batch, Batches
+from poller.emulator.groups import ACTIVE
 from poller.emulator.instants import SECOND
 from poller.emulator.starting import usual_setting
 from poller.emulator.world import World
@@ -155,6 +158,19 @@ def test_counters_are_behind_by_the_lag_and_exact_once_processed() -> None:
     assert batch.status == "PROCESSED"
 
 
+def test_counters_do_not_go_back_behind_the_end_of_a_batch() -> None:
+    rig = Rig(lag_seconds=20)
+    batch = rig.start(Life.of(("RUNNING", 5), "COMPLETED"), 3, runs_per_second=1)
+    rig.pass_by(15)
+    rig.batches.delete_runs(batch, rig.now)
+    rig.pass_by(1)
+
+    assert batch.status == "RUNS_DELETING"
+    assert rig.counted(batch) == {"COMPLETED": 3}
+    rig.pass_by(10)
+    assert rig.counted(batch) == {"DELETED": 3}
+
+
 def test_counters_agree_with_the_runs_at_any_moment_where_nothing_lags() -> None:
     rig = Rig()
     rng = random.Random(3)
@@ -204,6 +220,21 @@ def test_a_batch_is_cancelled_only_when_its_runs_have_stopped() -> None:
     assert batch.status == "STOPPING"
     rig.pass_by(2)
     assert batch.status == "CANCELLED"
+
+
+def test_a_batch_is_cancelled_only_when_all_of_its_runs_were_asked() -> None:
+    rig = Rig(cancelling=0)
+    batch = rig.start(Life.of("RUNNING"), 3, runs_per_second=1)
+    rig.pass_by(10)
+    for run in batch.runs[1:]:
+        assert run is not None
+        rig.world.redirect(run, [Step("COMPLETED")], rig.now)
+    rig.batches.cancel(batch, rig.now)
+    assert (rig.counted(batch), batch.status) == ({"CANCELLED": 1, "COMPLETED": 2}, "STOPPING")
+    rig.pass_by(2)
+
+    assert batch.status == "CANCELLED"
+    assert (batch.submissions["CANCEL_SUCCESS"], batch.submissions["CANCEL_FAILED"]) == (1, 2)
 
 
 def test_deleting_the_runs_of_a_batch_tells_how_many_could_be_deleted() -> None:
@@ -299,6 +330,41 @@ def test_runs_beyond_the_limit_of_their_group_wait_in_pending_until_others_end()
     assert free.moments[1].at == START + SECOND
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 3),
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.integers(0, 9),
+            st.sampled_from(["COMPLETED", "FAILED", GONE]),
+            st.none() | st.integers(0, 30),
+        ),
+        max_size=12,
+    ),
+)
+def test_no_group_is_ever_over_its_limit_and_nobody_waits_for_ever(
+    most: int, wanted: list[tuple[int, int, str, int | None]]
+) -> None:
+    """Runs of all lengths, some of them cancelled at some second, in whatever status that finds them."""
+    rig = Rig(cancelling=1)
+    rig.world.declare(group(max_runs=most), rig.now)
+    runs = [
+        rig.world.start(
+            RunSpec(life=Life.of(("PENDING", pending), ("STARTING", 1), ("RUNNING", running), end), run_group_id="77"),
+            rig.now,
+        )
+        for pending, running, end, _ in wanted
+    ]
+    for second in range(200):
+        rig.pass_by(1)
+        for run, (_, _, _, cancelled) in zip(runs, wanted, strict=True):
+            if cancelled == second and run.status in {"PENDING", "STARTING", "RUNNING"}:
+                rig.world.cancel(run, rig.now)
+        assert sum(run.status in ACTIVE for run in runs) <= most
+    assert {run.status for run in runs} <= {"COMPLETED", "FAILED", "CANCELLED", GONE}
+
+
 def test_of_those_that_wait_the_highest_priority_goes_first() -> None:
     rig = Rig()
     rig.world.declare(group(max_runs=1), rig.now)
@@ -334,6 +400,20 @@ def test_more_room_lets_those_go_on_that_wait_and_a_run_can_be_moved_past_the_li
     rig.world.declare(group(max_runs=3), rig.now)
 
     assert [run.status for run in runs] == ["RUNNING", "RUNNING", "PENDING", "RUNNING"]
+
+
+def test_thousands_that_wait_go_on_together() -> None:
+    rig = Rig()
+    rig.world.declare(group(max_runs=1), rig.now)
+    life = Life.of("PENDING", ("RUNNING", 10), "COMPLETED")
+    for _ in range(3000):
+        rig.world.start(RunSpec(life=life, run_group_id="77"), rig.now)
+    assert rig.world.census() == {"PENDING": 2999, "RUNNING": 1}
+    rig.world.declare(group(), rig.now)
+
+    assert rig.world.census() == {"RUNNING": 3000}
+    rig.pass_by(10)
+    assert rig.world.census() == {"COMPLETED": 3000}
 
 
 def test_a_run_longer_than_its_group_allows_fails_at_the_limit() -> None:
