@@ -85,9 +85,9 @@ def fault_of(table: object, where: str) -> Fault:
     ):
         if key in values:
             typed(values[key], kind, f"{where}.{key}")
-    for key in ("skip", "count", "http_status", "items"):
+    for key, least in (("skip", 0), ("count", 1), ("http_status", 1), ("items", 0)):
         if key in values:
-            count(values[key], f"{where}.{key}")
+            count(values[key], f"{where}.{key}", least=least)
     if "probability" in values and not isinstance(values["probability"], int | float):
         raise ScenarioError(f"{where}.probability: {values['probability']!r} is not a number")
     return made(lambda: Fault(**values), where)
@@ -156,7 +156,7 @@ def batch_of(table: object, where: str, lives: Mapping[str, Life], rng: random.R
     if "tags" in entry:
         values["tags"] = typed(entry["tags"], dict, f"{where}.tags")
     if "failed_submissions" in entry:
-        values["failed_submissions"] = count(entry["failed_submissions"], f"{where}.failed_submissions")
+        values["failed_submissions"] = count(entry["failed_submissions"], f"{where}.failed_submissions", least=0)
     if "starts_in" in entry:
         values["starts_in"] = seconds_of(entry["starts_in"], f"{where}.starts_in", negative=True)
     return made(lambda: BatchSpec(**values), where)

@@ -65,9 +65,9 @@ def number_of(value: object, where: str) -> float:
     return float(value)
 
 
-def count(value: object, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ScenarioError(f"{where}: {value!r} is not a whole number above 0")
+def count(value: object, where: str, *, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ScenarioError(f"{where}: {value!r} is not a whole number {'above 0' if least else 'from 0 on'}")
     return value
 
 

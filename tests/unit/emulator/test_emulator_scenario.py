@@ -201,6 +201,7 @@ def test_an_empty_file_is_an_empty_scenario(tmp_path: Path) -> None:
         ('[[faults]]\nkind = "error"\ncode = "X"', "faults[1]: X needs an http_status"),
         ('[[faults]]\nkind = "reset"\noperation = "Look"', "faults[1]: no operation is called Look"),
         ('[[faults]]\nkind = "reset"\nprobability = "x"', "faults[1].probability: 'x' is not a number"),
+        ('[[faults]]\nkind = "short_page"\nitems = -1', "faults[1].items: -1 is not a whole number from 0 on"),
         ('runs = "many"', "runs: 'many' is not a list"),
         ('paging = "pages"', "paging: 'pages' is not one of cursor, offset"),
         ('token_seconds = "soon"', "token_seconds: 'soon' is not a duration"),
