@@ -137,7 +137,7 @@ def group_answer(group: RunGroup, created: int, arn: str) -> dict[str, Any]:
     return {member: value for member, value in answer.items() if value is not None}
 
 
-def cut_short(run: Run, limit: int) -> bool:
+def overruns(run: Run, limit: int) -> bool:
     """Whether the script still has the run RUNNING, or in something after it that is no end, at `limit`."""
     coming = run.moments[run.index + 1 :]
     return not any(moment.at <= limit and moment.status in LEAVING for moment in coming)

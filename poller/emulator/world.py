@@ -17,7 +17,7 @@ from itertools import count
 from uuid import UUID
 
 from poller.emulator.errors import Refused, not_found
-from poller.emulator.groups import Groups, RunGroup, cut_short
+from poller.emulator.groups import Groups, RunGroup, overruns
 from poller.emulator.instants import SECOND, datetime_of
 from poller.emulator.lists import Filters, KeyMaker, Lists, Order, Shown
 from poller.emulator.lives import ENDS, GONE, Step
@@ -141,7 +141,7 @@ class World:
         if timeout is None:
             return
         limit = run.moments[run.index].at + self.seconds(timeout[0])
-        if cut_short(run, limit):
+        if overruns(run, limit):
             run.planned = tuple(run.moments)
             kept = [moment for moment in run.moments if moment.at <= limit]
             run.moments = [*kept, *lay_out(timeout[1], limit, self.speed, kept[-1].fields)]
