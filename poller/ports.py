@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from poller.core.batches import BatchSnapshot, KnownBatch
 from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
 from poller.core.events import Draft, Event
 from poller.core.routing import Route
@@ -38,15 +39,42 @@ class Page:
     served_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """A run that a batch has submitted, as ListRunsInBatch names it."""
+
+    run_id: str
+    uuid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPage:
+    """One page of ListRunsInBatch: the runs on it that were submitted. `token` is None on the last one."""
+
+    runs: tuple[BatchRun, ...]
+    token: str | None
+
+
 class RunService(Protocol):
     """HealthOmics of one account and region. Every failure is one of `core.errors.ServiceError`."""
 
     async def get_run(self, run_id: str) -> Snapshot: ...
 
     async def list_runs(
-        self, *, status: str | None = None, name: str | None = None, group: str | None = None, token: str | None = None
+        self,
+        *,
+        status: str | None = None,
+        group: str | None = None,
+        batch: str | None = None,
+        token: str | None = None,
     ) -> Page:
         """One page of at most 100 runs."""
+        ...
+
+    async def get_batch(self, batch_id: str) -> BatchSnapshot: ...
+
+    async def list_runs_in_batch(self, batch_id: str, *, token: str | None = None) -> BatchPage:
+        """One page of at most 100 submissions."""
         ...
 
     async def account(self) -> str | None:
@@ -102,6 +130,7 @@ class Round:
     snapshots: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     drafts: Sequence[Draft] = ()
     state: ScopeState | None = None
+    batches: Sequence[KnownBatch] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +196,10 @@ class Store(Protocol):
 
     async def known_runs(self, scope: str, run_ids: Iterable[str]) -> dict[str, KnownRun]:
         """What is remembered of these runs, with a verdict or without; tombstones too."""
+        ...
+
+    async def batches(self, scope: str) -> list[KnownBatch]:
+        """What is remembered of the batches of a scope."""
         ...
 
     async def snapshots(self, scope: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:

@@ -160,7 +160,7 @@ def pace_of(settings: Settings) -> Pace:
 
 def rule_of(watch: WatchSettings) -> Rule:
     """What `[watch]` says of discovery."""
-    return Rule(watch.discover, tuple(watch.run_group_ids), watch.name_prefix, watch.emit_first)
+    return Rule(watch.discover, tuple(watch.run_group_ids), watch.name_prefix, watch.emit_first, tuple(watch.batch_ids))
 
 
 def run_ids_of(watch: WatchSettings) -> list[str]:

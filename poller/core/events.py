@@ -15,8 +15,9 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from poller.core.batches import BATCH_ENDS, BATCH_TYPES, BatchTransition
 from poller.core.machine import Transition
-from poller.core.runs import Json
+from poller.core.runs import Json, incarnation_of
 
 NAMESPACE: Final = UUID("5d6a1f5e-6b0b-5c1b-9a55-0f6d1c8b7e42")
 """Of all event ids; never to be changed: receivers deduplicate by them."""
@@ -32,6 +33,8 @@ RUN_TYPES: Final = (
     *(RUN_PREFIX + word for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status")),
 )
 POLLER_TYPES: Final = tuple(POLLER_PREFIX + word for word in ("blind", "recovered", "heartbeat"))
+EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, *POLLER_TYPES)
+"""Every type of event that is told."""
 PRIVATE_FIELDS: Final = ("parameters", "definition", "engineSettings", "sessionPolicy")
 """GetRun members that are neither stored nor sent unless `[privacy] include` names them."""
 
@@ -107,6 +110,38 @@ class PollerData(BaseModel):
     duration_seconds: float | None = Field(None, description="How long it lasted, at its end.")
 
 
+class BatchData(BaseModel):
+    """`data` of `healthomics.batch.*`: what happened to a batch of runs, and the batch. What is unknown is null."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=_never_missing)
+
+    batch_id: str = Field(description="The batch's id.")
+    batch_arn: str | None = None
+    batch_uuid: str | None = Field(description="The identity of this batch.")
+    name: str | None = None
+    previous_status: str | None = Field(description="The status told before; null at the first observation.")
+    status: str = Field(description="The status now.")
+    skipped_statuses: list[str] = Field(description="Statuses of the ordinary course between the two.")
+    terminal: bool = Field(description="True for processed, cancelled and failed, and for what follows them.")
+    first_observation: bool = Field(description="True if this batch was never seen before.")
+    occurred_at: datetime = Field(description="When it happened: the service's stamp, else observed_at.")
+    occurred_at_source: Literal["creationTime", "submittedTime", "processedTime", "failedTime", "observed_at"]
+    observed_at: datetime = Field(description="When the answer came that showed it.")
+    not_before: datetime | None = Field(description="When the request was sent that last showed the previous status.")
+    failure_reason: str | None = None
+    total_runs: int | None = None
+    run_counts: dict[str, int] = Field(description="Runs by status, as the service counts them; it may be behind.")
+    submission_counts: dict[str, int] = Field(description="Submissions by how they went.")
+    creation_time: datetime | None = None
+    submitted_time: datetime | None = None
+    processed_time: datetime | None = None
+    failed_time: datetime | None = None
+    region: str
+    account_id: str | None = None
+    tags: dict[str, str] | None = None
+    redacted: list[str] | None = Field(None, description="Fields that are null because they were left out.")
+
+
 class CloudEvent(BaseModel):
     """A CloudEvents 1.0 record in JSON structured mode (application/cloudevents+json)."""
 
@@ -122,7 +157,7 @@ class CloudEvent(BaseModel):
     sequence: Annotated[str, Field(pattern=r"^[0-9]{10,}$")] | SkipJsonSchema[None] = Field(
         None, description="Place among the events of this incarnation, from 0000000001; missing where it has none."
     )
-    data: RunData | PollerData
+    data: RunData | BatchData | PollerData
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +174,10 @@ class Place:
         if self.account_id is None:
             return f"urn:healthomics:{self.region}:run/{run_id}"
         return f"arn:{self.partition}:omics:{self.region}:{self.account_id}:run/{run_id}"
+
+    def source_of_batch(self, batch_id: str) -> str:
+        """The `source` of a batch's events: its ARN, or a URN while the account is unknown."""
+        return self.source_of("").removesuffix("run/") + f"runBatch/{batch_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +345,49 @@ def event_of(transition: Transition, place: Place, stored: Mapping[str, Json], *
         data=data,
         incarnation=transition.incarnation,
         run_id=transition.run_id,
+    )
+
+
+def batch_event(transition: BatchTransition, place: Place) -> Draft:
+    """The draft that tells a transition of a batch. Its incarnation is the batch's uuid; it has numbers of its own."""
+    seen = transition.snapshot
+    source = place.source_of_batch(seen.batch_id)
+    event_type = f"healthomics.batch.{seen.status.lower()}"
+    incarnation = seen.uuid or incarnation_of(None, seen.creation_time)
+    data: dict[str, Json] = {
+        "batch_id": seen.batch_id,
+        "batch_arn": source if place.account_id is not None else None,
+        "batch_uuid": seen.uuid,
+        "name": seen.fields.get("name"),
+        "previous_status": transition.previous_status,
+        "status": seen.status,
+        "skipped_statuses": list(transition.skipped),
+        "terminal": seen.status in BATCH_ENDS or seen.status.startswith("RUNS_"),
+        "first_observation": transition.previous_status is None,
+        "occurred_at": stamp(transition.occurred_at),
+        "occurred_at_source": transition.occurred_at_source,
+        "observed_at": stamp(seen.answered_at),
+        "not_before": _jsonable(transition.not_before),
+        "failure_reason": seen.fields.get("failureReason"),
+        "total_runs": seen.fields.get("totalRuns"),
+        "run_counts": dict(seen.counts),
+        "submission_counts": seen.fields.get("submissionSummary") or {},
+        "creation_time": _jsonable(seen.creation_time),
+        "submitted_time": _jsonable(seen.submitted_time),
+        "processed_time": _jsonable(seen.processed_time),
+        "failed_time": _jsonable(seen.failed_time),
+        "region": place.region,
+        "account_id": place.account_id,
+        "tags": seen.fields.get("tags"),
+    }
+    return Draft(
+        id=event_id(source, incarnation, event_type, seen.status),
+        source=source,
+        type=event_type,
+        subject=seen.batch_id,
+        time=transition.occurred_at,
+        data=data,
+        incarnation=incarnation,
     )
 
 

@@ -1,7 +1,8 @@
 """The lists of ListRuns as things to read: how long each is, which page comes next, and how far a reading reaches.
 
-Pure. A list is named by a status and a run group; without a status it shows the newest runs of every status, and only
-its first page is read. Each list is read by one reader, page by page. Moments are seconds of a monotonic clock.
+Pure. A list is named by a status, and by a run group or a batch where it is narrowed to one; without a status it shows
+the newest runs of every status, and only its first page is read. Each list is read by one reader, page by page. Moments
+are seconds of a monotonic clock.
 """
 
 from dataclasses import dataclass
@@ -24,10 +25,24 @@ leaves the queue shows itself in STARTING.
 
 
 class ListName(NamedTuple):
-    """Which runs a list shows; `status` None: the newest of all; `group` None: of all groups."""
+    """Which runs a list shows: those of a status (None: the newest of all), of a run group or a batch, or of any."""
 
     status: str | None
     group: str | None = None
+    batch: str | None = None
+
+
+class Part(NamedTuple):
+    """A part of an account's runs that the lists are narrowed to: a run group, or a batch. Neither: all of them."""
+
+    group: str | None = None
+    batch: str | None = None
+
+    def list_of(self, status: str | None) -> ListName:
+        return ListName(status, *self)
+
+
+WHOLE: Final = Part()
 
 
 @dataclass(slots=True)

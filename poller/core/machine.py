@@ -180,7 +180,7 @@ def _observe_item(known: KnownRun, item: Snapshot) -> Observed:
             seen = known.end_seen
         asked = replace(_identified(known, item), end_seen=seen, question=Question.END)
         return Observed(_again(asked), (), step)
-    if not known.looked:  # also where a batch gave the uuid: no GetRun has joined it to this creationTime yet
+    if not known.is_proven_by(item):
         kept = _identified(known, item)
         question = kept.question if kept.question in (Question.END, Question.GONE) else Question.PROOF
         return Observed(_again(replace(kept, evidence=_gather(known.evidence, item), question=question)), (), step)

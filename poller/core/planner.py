@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final
 
-from poller.core.lists import ENDED_LISTS, NEVER, NOT_DUE, ListName, RunList, later_than, more_urgent
+from poller.core.lists import ENDED_LISTS, NEVER, NOT_DUE, WHOLE, ListName, Part, RunList, later_than, more_urgent
 from poller.core.machine import ACTIVE, RANK
 from poller.core.runs import KnownRun, Question
 
@@ -84,28 +84,28 @@ class _Slot:
 class Planner:
     """The agenda of one scope.
 
-    Args: `low` and `high` are min_interval and max_interval in seconds; `groups` are the run groups that discovery is
-    narrowed to, empty for all.
+    Args: `low` and `high` are min_interval and max_interval in seconds; `parts` are what the lists are narrowed to.
     """
 
-    def __init__(self, *, low: float, high: float, groups: Sequence[str] = ()) -> None:
+    def __init__(self, *, low: float, high: float, parts: Sequence[Part] = (WHOLE,)) -> None:
         self.low = low
         self.high = high
-        self.groups: tuple[str | None, ...] = tuple(groups) or (None,)
+        self.parts = tuple(parts)
         self.lists_allowed = True
         self._lists_answer = False
         self._slots: dict[str, _Slot] = {}
         self._members: tuple[set[str], ...] = tuple(set() for _ in ACTIVE)
         self._missing: set[str] = set()
+        self._unseen: set[str] = set()
         self._waiting: list[tuple[float, int, str]] = []
         self._ready: tuple[list[tuple[float, int, str]], ...] = tuple([] for _ in range(_BY_CADENCE + 1))
         self._serial = 0
         self._picks = 0
-        self._newest = [RunList(ListName(None, group)) for group in self.groups]
+        self._newest = [RunList(part.list_of(None)) for part in self.parts]
         self._lists: dict[ListName, RunList] = {one.name: one for one in self._newest}
         for status in (*ACTIVE, *ENDED_LISTS):
-            for group in (*self.groups, None):
-                self._lists.setdefault(ListName(status, group), RunList(ListName(status, group)))
+            for part in (*self.parts, WHOLE):
+                self._lists.setdefault(part.list_of(status), RunList(part.list_of(status)))
         self._discovery_due: float | None = None
         self._verify_at = NEVER
         self._try_newest_at = NEVER
@@ -126,7 +126,8 @@ class Planner:
         showed the run, if one did.
         """
         slot = self._slots.get(known.run_id)
-        rank = min(RANK.get(known.status or "", -1), len(ACTIVE) - 1)
+        in_batch = known.status is None and known.batch_id is not None  # lists show it, though none has yet
+        rank = 0 if in_batch else min(RANK.get(known.status or "", -1), len(ACTIVE) - 1)
         if slot is None:
             slot = self._slots[known.run_id] = _Slot(rank, 0, None, due, 0, known.by_rule)
             self._join(known.run_id, slot)
@@ -136,6 +137,10 @@ class Planner:
             self._join(known.run_id, slot)
         if shown is not None:
             slot.shown = max(slot.shown, shown)
+        if in_batch:
+            self._unseen.add(known.run_id)
+        else:
+            self._unseen.discard(known.run_id)
         self._found(known.run_id, slot)
         slot.question = known.question
         slot.priority = _PRIORITY[known.question]
@@ -147,6 +152,7 @@ class Planner:
         if slot is not None:
             self._leave(run_id, slot)
             self._found(run_id, slot)
+            self._unseen.discard(run_id)
 
     def shown(self, run_id: str, asked: float) -> None:
         """A page whose request was sent at `asked` showed the run."""
@@ -170,14 +176,18 @@ class Planner:
         """When the ended lists are next to be read; a reading that is under way goes on."""
         self._ended_due = due
 
+    def hint(self, statuses: Iterable[str], now: float) -> None:
+        """Something tells that these active lists are worth reading now."""
+        self._make_lists_due(statuses, now)
+
     def sweep_all(self) -> None:
-        """Have every active list read whole soon, of all groups, as the verdict ladder needs them."""
+        """Have every active list read whole soon, of the whole account, as the verdict ladder needs them."""
         for status in ACTIVE:
             self._lists[ListName(status)].due = NEVER
 
     @property
     def all_read_since(self) -> float:
-        """The latest moment since which every active list, of all groups, was begun and read whole."""
+        """The latest moment since which every active list of the whole account was begun and read whole."""
         return min(self._lists[ListName(status)].whole for status in ACTIVE)
 
     # --- what to do next -------------------------------------------------------------------------------------------
@@ -324,7 +334,7 @@ class Planner:
                 one.due = min(one.due, now)
 
     def _lists_of(self, status: str) -> Iterator[RunList]:
-        return (self._lists[ListName(status, group)] for group in self.groups)
+        return (self._lists[part.list_of(status)] for part in self.parts)
 
     def _answer_for(self, run_id: str, slot: _Slot, now: float) -> list[RunList]:
         """The lists that answer for a due run and for others at no greater cost than asking about each; or none."""
@@ -344,15 +354,20 @@ class Planner:
         return lists
 
     def _listed(self, slot: _Slot) -> bool:
-        """Whether the lists that are read show this run: its status is known, and it is in one of the groups."""
-        return slot.rank >= 0 and (slot.by_rule or self.groups == (None,))
+        """Whether the lists that are read show this run: its status is known, and it is in one of the parts."""
+        return slot.rank >= 0 and (slot.by_rule or WHOLE in self.parts)
 
     # --- runs that left their list ---------------------------------------------------------------------------------
 
     def _look_for_missing(self, status: str, now: float) -> None:
         """Note the runs that a whole reading should have shown, and that no request since its first one did."""
         begun = min(one.whole for one in self._lists_of(status))
-        for run_id in self._members[RANK[status]]:
+        if status == ACTIVE[0] and self._unseen:  # a batch named them: until all lists were read, any may show them
+            all_begun = min(one.whole for every in ACTIVE for one in self._lists_of(every))
+            for run_id in [one for one in self._unseen if self._slots[one].due <= all_begun]:
+                self._unseen.discard(run_id)
+                self._slots[run_id].shown = all_begun - self.low
+        for run_id in self._members[RANK[status]] - self._unseen:
             slot = self._slots[run_id]
             if slot.shown < begun and slot.missing is None and slot.priority == _BY_CADENCE and not slot.in_flight:
                 slot.missing = now

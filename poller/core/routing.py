@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from poller.core.events import POLLER_TYPES, RUN_TYPES, short_type
+from poller.core.events import EVENT_TYPES, short_type
 
 NAMED_ONLY = frozenset({"heartbeat"})
 
@@ -37,5 +37,5 @@ def owed_to(routes: Iterable[Route], event_type: str) -> list[str]:
 
 def unmatched(events: Sequence[str]) -> list[str]:
     """Those of a sink's `events` that match nothing that this version tells: most likely misspelt."""
-    names = [short_type(event_type) for event_type in (*RUN_TYPES, *POLLER_TYPES)]
+    names = [short_type(event_type) for event_type in EVENT_TYPES]
     return [pattern for pattern in events if not any(fnmatchcase(name, pattern) for name in names)]

@@ -90,7 +90,8 @@ class KnownRun:
     `by_rule` is True where discovery found it, False where somebody named its id. `status` is the last one that we
     understood, told or not; None before the first. `since` is when the run entered it, as well as we know; `seen_at`
     when the request was sent that last showed it. `incarnation` is the identity in event ids, fixed with the first
-    event. `refused` is True from an `unreachable` on until a GetRun answers. `question` is what a GetRun is needed for
+    event. `batch_id` is the batch that named the run and its uuid: its list items are this incarnation, without a
+    GetRun. `refused` is True from an `unreachable` on until a GetRun answers. `question` is what a GetRun is needed for
     now, None where the cadence decides.
     """
 
@@ -98,6 +99,7 @@ class KnownRun:
     emit_first: EmitFirst = "always"
     by_rule: bool = False
     uuid: str | None = None
+    batch_id: str | None = None
     creation_time: datetime | None = None
     incarnation: str | None = None
     status: str | None = None
@@ -120,6 +122,12 @@ class KnownRun:
     def live(self) -> bool:
         """Whether it is still looked at."""
         return self.verdict is None
+
+    def is_proven_by(self, item: Snapshot) -> bool:
+        """Whether the uuid is known to belong to what a list item shows: a GetRun, or its batch, has joined them."""
+        return self.looked or (
+            self.uuid is not None and self.batch_id is not None and item.fields.get("batchId") == self.batch_id
+        )
 
 
 def cut_to_milliseconds(moment: datetime) -> datetime:

@@ -10,16 +10,28 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid5
 
+from poller.core.batches import (
+    BATCH_ENDS,
+    BATCH_RANK,
+    BATCH_TYPES,
+    BatchSnapshot,
+    BatchTransition,
+    KnownBatch,
+    observe_batch,
+)
 from poller.core.events import (
+    EVENT_TYPES,
     NAMESPACE,
     POLLER_PREFIX,
     POLLER_TYPES,
     RUN_PREFIX,
     RUN_TYPES,
+    BatchData,
     Event,
     Place,
     PollerData,
     RunData,
+    batch_event,
     event_of,
     poller_event,
     short_type,
@@ -28,7 +40,7 @@ from poller.core.events import (
 from poller.core.machine import ENDS, RANK, Observed, Transition, observe, refuse, vanish
 from poller.core.runs import Json, KnownRun, Snapshot
 
-SAMPLE_TYPES: Final = (*RUN_TYPES, *POLLER_TYPES)
+SAMPLE_TYPES: Final = EVENT_TYPES
 """All types of event that there are a sample of."""
 SAMPLE_TIME: Final = datetime(2026, 11, 23, 8, 15, tzinfo=UTC)
 SAMPLE_PLACE: Final = Place("sample", "us-east-1", "123456789012")
@@ -57,6 +69,10 @@ def sample_event(
         data: dict[str, Any] = {**_poller_data(name, at), **_fields_of(PollerData, overrides)}
         draft = poller_event(name, PollerData(**data))  # type: ignore[arg-type]  # one of POLLER_TYPES, as was asked
         return Event(draft.to_json(None), position=position, recorded_at=at)
+    if (event_type := f"healthomics.{name}") in BATCH_TYPES:
+        draft = batch_event(_batch_transition(event_type, at), SAMPLE_PLACE)
+        draft = replace(draft, data={**draft.data, **_fields_of(BatchData, overrides)})
+        return Event(draft.to_json(1), position=position, recorded_at=at)
     if RUN_PREFIX + name not in RUN_TYPES:
         names = ", ".join(short_type(known) for known in SAMPLE_TYPES)
         raise ValueError(f'there is no event "{kind}"; there are {names}')
@@ -163,6 +179,46 @@ def _fields(run_id: str, at: datetime) -> Mapping[str, Json]:
     }
 
 
+def _batch_transition(event_type: str, at: datetime) -> BatchTransition:
+    """A batch of 96 runs that enters the status of this type, seen in the one before."""
+    statuses = list(BATCH_RANK)
+    status = event_type.rpartition(".")[2].upper()
+    created = at - _RUNTIME
+    uuid = str(uuid5(NAMESPACE, f"batch {stamp(created)}"))
+    summary = {"successfulStartSubmissionCount": 96, "failedStartSubmissionCount": 0, "pendingStartSubmissionCount": 0}
+    fields: dict[str, Json] = {
+        "name": "cohort-7",
+        "totalRuns": 96,
+        "submissionSummary": summary,
+        "tags": {"project": "example", "event": "a sample, nothing has happened"},
+    }
+
+    def look(word: str, moment: datetime) -> BatchSnapshot:
+        counts = {"COMPLETED": 94, "FAILED": 2} if word in BATCH_ENDS else {"RUNNING": 40, "PENDING": 56}
+        ended = moment if word == "PROCESSED" else None
+        asked_at = moment + timedelta(seconds=3) - _LATENCY
+        return BatchSnapshot(
+            batch_id="7123456",
+            status=word,
+            asked_at=asked_at,
+            answered_at=asked_at + _LATENCY,
+            uuid=uuid,
+            creation_time=created,
+            submitted_time=created if BATCH_RANK[word] >= BATCH_RANK["INPROGRESS"] else None,
+            processed_time=ended,
+            failed_time=moment if word == "FAILED" else None,
+            counts=counts,
+            submitted=96,
+            fields=fields | ({"failureReason": "INTERNAL_ERROR"} if word == "FAILED" else {}),
+        )
+
+    known = KnownBatch("7123456")
+    before = next((word for word in reversed(statuses) if BATCH_RANK[word] < BATCH_RANK[status]), None)
+    if before is not None:
+        known = observe_batch(known, look(before, at - timedelta(minutes=5))).known
+    return observe_batch(known, look(status, at)).transitions[0]
+
+
 def _poller_data(kind: str, at: datetime) -> dict[str, Any]:
     since = at - timedelta(minutes=5)
     trouble = kind != "heartbeat"
@@ -178,7 +234,9 @@ def _poller_data(kind: str, at: datetime) -> dict[str, Any]:
     }
 
 
-def _fields_of(model: type[RunData] | type[PollerData], overrides: Mapping[str, Json]) -> Mapping[str, Json]:
+def _fields_of(
+    model: type[RunData] | type[BatchData] | type[PollerData], overrides: Mapping[str, Json]
+) -> Mapping[str, Json]:
     unknown = sorted(overrides.keys() - model.model_fields.keys())
     if unknown:
         raise TypeError(f"{', '.join(unknown)}: no field of {model.__name__}")

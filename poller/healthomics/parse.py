@@ -26,10 +26,11 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from poller.core.batches import BatchSnapshot
 from poller.core.errors import BadRequest, Blind, Denied, RunGone, ServiceError, Throttled, Transient
 from poller.core.events import PRIVATE_FIELDS, stamp
 from poller.core.runs import RUN_ID, Json, Snapshot
-from poller.ports import Page
+from poller.ports import BatchPage, BatchRun, Page
 
 _THROTTLES: Final = (
     "ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",
@@ -66,6 +67,7 @@ NO_CREDENTIALS: Final = (
 """What botocore raises when it finds no credentials that it could sign with."""
 
 _TIMES: Final = ("creationTime", "startTime", "stopTime")
+_BATCH_TIMES: Final = ("creationTime", "submittedTime", "processedTime", "failedTime")
 
 
 def error_of(error: Exception, operation: str) -> ServiceError:
@@ -127,6 +129,60 @@ def page_of(body: bytes, *, headers: Mapping[str, str], asked_at: datetime, answ
         answered_at=answered_at,
         served_at=_served_at(headers),
     )
+
+
+def batch_snapshot_of(body: bytes, batch_id: str, *, asked_at: datetime, answered_at: datetime) -> BatchSnapshot:
+    """What a GetBatch answer says. Raises: Transient("unreadable") if it is none, or about another batch."""
+    operation = "GetBatch"
+    answer = _json_object(body, operation)
+    status = answer.get("status")
+    if answer.get("id", batch_id) != batch_id or not isinstance(status, str) or not status:
+        raise Transient("unreadable", f"asked about batch {batch_id}, and the answer is none", operation=operation)
+    fields = {name: value for name, value in answer.items() if value is not None and name != "defaultRunSetting"}
+    times = {name: _moment(fields[name], name, operation) for name in _BATCH_TIMES if name in fields}
+    uuid = fields.get("uuid")
+    return BatchSnapshot(
+        batch_id=batch_id,
+        status=status,
+        asked_at=asked_at,
+        answered_at=answered_at,
+        uuid=uuid if isinstance(uuid, str) and uuid else None,
+        creation_time=times.get("creationTime"),
+        submitted_time=times.get("submittedTime"),
+        processed_time=times.get("processedTime"),
+        failed_time=times.get("failedTime"),
+        counts=_counts(fields.get("runSummary"), "RunCount"),
+        submitted=_counts(fields.get("submissionSummary"), "SubmissionCount").get("SUCCESSFULSTART", 0),
+        fields=fields,
+    )
+
+
+def batch_page_of(body: bytes) -> BatchPage:
+    """What a ListRunsInBatch answer says: the runs; submissions that failed have none.
+
+    Raises: Transient("unreadable") if it is no JSON object or has no runs.
+    """
+    answer = _json_object(body, "ListRunsInBatch")
+    items, token = answer.get("runs"), answer.get("nextToken")
+    if not isinstance(items, list):
+        raise Transient("unreadable", "the answer has no runs", operation="ListRunsInBatch")
+    runs = []
+    for item in items:
+        run_id = item.get("runId") if isinstance(item, dict) else None
+        if isinstance(run_id, str) and RUN_ID.fullmatch(run_id):
+            uuid = item.get("runInternalUuid")
+            runs.append(BatchRun(run_id, uuid if isinstance(uuid, str) and uuid else None))
+    return BatchPage(tuple(runs), token if isinstance(token, str) and token else None)
+
+
+def _counts(summary: Json, suffix: str) -> dict[str, int]:
+    """Counters by status in upper case: `runningRunCount` is RUNNING."""
+    members = summary.items() if isinstance(summary, dict) else ()
+    return {
+        name.removesuffix(suffix).upper(): value
+        for name, value in members
+        if isinstance(value, int) and name.endswith(suffix)
+    }
 
 
 def _snapshot(

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from poller.aws import AwsSessions
+from poller.core.batches import BatchSnapshot
 from poller.core.errors import BadRequest, Transient
 from poller.core.runs import RUN_ID, Snapshot
-from poller.healthomics.parse import error_of, page_of, snapshot_of
-from poller.ports import Clock, Page
+from poller.healthomics.parse import batch_page_of, batch_snapshot_of, error_of, page_of, snapshot_of
+from poller.ports import BatchPage, Clock, Page
 
 PAGE_SIZE: Final = 100
 _RAW: Final = "PollerRawBody"
@@ -50,13 +51,31 @@ class HealthOmics:
         return snapshot_of(body, run_id, asked_at=asked_at, answered_at=answered_at, include=self.include)
 
     async def list_runs(
-        self, *, status: str | None = None, name: str | None = None, group: str | None = None, token: str | None = None
+        self,
+        *,
+        status: str | None = None,
+        group: str | None = None,
+        batch: str | None = None,
+        token: str | None = None,
     ) -> Page:
         """One page of ListRuns, 100 runs at most. Raises: ServiceError."""
-        asked = {"status": status, "name": name, "runGroupId": group, "startingToken": token}
+        asked = {"status": status, "runGroupId": group, "batchId": batch, "startingToken": token}
         given = {key: value for key, value in asked.items() if value is not None}
         body, headers, asked_at, answered_at = await self._call("ListRuns", "list_runs", maxResults=PAGE_SIZE, **given)
         return page_of(body, headers=headers, asked_at=asked_at, answered_at=answered_at)
+
+    async def get_batch(self, batch_id: str) -> BatchSnapshot:
+        """GetBatch. Raises: ServiceError."""
+        body, _, asked_at, answered_at = await self._call("GetBatch", "get_batch", batchId=batch_id)
+        return batch_snapshot_of(body, batch_id, asked_at=asked_at, answered_at=answered_at)
+
+    async def list_runs_in_batch(self, batch_id: str, *, token: str | None = None) -> BatchPage:
+        """One page of ListRunsInBatch, 100 submissions at most. Raises: ServiceError."""
+        given = {} if token is None else {"startingToken": token}
+        body, *_ = await self._call(
+            "ListRunsInBatch", "list_runs_in_batch", batchId=batch_id, maxItems=PAGE_SIZE, **given
+        )
+        return batch_page_of(body)
 
     async def account(self) -> str | None:
         """The account of the credentials; None behind a custom endpoint, unless AWS_ENDPOINT_URL_STS names one."""
@@ -85,7 +104,7 @@ class HealthOmics:
             "omics", region=self.region, profile=self.profile, endpoint_url=self.endpoint_url
         )
         if client is not self._prepared:
-            for operation in ("GetRun", "ListRuns"):
+            for operation in ("GetRun", "ListRuns", "GetBatch", "ListRunsInBatch"):
                 client.meta.events.register(f"after-call.omics.{operation}", _keep_raw_body)
             self._prepared = client
         return client

@@ -10,13 +10,15 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from poller.core.lists import ENDED_LISTS, ListName
+from poller.core.lists import ENDED_LISTS, WHOLE, ListName, Part
 from poller.core.machine import ACTIVE, ENDS
 from poller.core.runs import EmitFirst, KnownRun, Question, Snapshot
-from poller.ports import Page
+from poller.ports import BatchRun, Page
 
 TRAIL: Final = timedelta(minutes=10)
 """How far the memory stays behind: a run may show itself in lists some time after its creation."""
+MOST_BATCH_LISTS: Final = 4
+"""Batches up to which each has lists of its own; more of them are found in the lists of the whole account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,28 @@ class Rule:
     groups: tuple[str, ...] = ()
     name_prefix: str = ""
     emit_first: EmitFirst = "always"
+    batches: tuple[str, ...] = ()
+
+    @property
+    def reads_lists(self) -> bool:
+        """Whether lists are read for what nobody has named."""
+        return self.discover or bool(self.batches)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What the lists are narrowed to: the groups, and a few batches; else the whole account."""
+        if self.discover and not self.groups:
+            return (WHOLE,)
+        parts = (*(Part(group=one) for one in self.groups), *(Part(batch=one) for one in self.batches))
+        return parts if parts and len(self.batches) <= MOST_BATCH_LISTS else (WHOLE,)
+
+    def takes(self, item: Snapshot, name: ListName) -> bool:
+        """Whether a run that this list shows is to be followed."""
+        if item.fields.get("batchId") in self.batches:
+            return True
+        if self.groups and name.group is None:
+            return False  # items do not tell their group: only the lists of the groups do
+        return self.discover and str(item.fields.get("name", "")).startswith(self.name_prefix)
 
 
 class Discovery:
@@ -46,18 +70,32 @@ class Discovery:
         self._last_items: dict[ListName, datetime | None] = {}
         self._in_order: dict[ListName, bool] = {}
 
-    def adopt(self, item: Snapshot) -> KnownRun | None:
+    def adopt(self, item: Snapshot, name: ListName) -> KnownRun | None:
         """A run that nobody follows yet: how it is followed from now on, None if it is not ours to follow."""
-        if not self.rule.discover or item.run_id in self.muted:
+        if item.run_id in self.muted or not self.rule.takes(item, name):
             return None
-        if self.rule.name_prefix and not str(item.fields.get("name", "")).startswith(self.rule.name_prefix):
-            return None
-        young = item.creation_time is not None and item.creation_time > self.discovered_through
+        young = self.is_young(item)
         if not young and (item.status in ENDS or item.status == "DELETED"):
             return None
         emit_first: EmitFirst = "always" if young else self.rule.emit_first
         self.last_news = item.answered_at
         return KnownRun(item.run_id, emit_first=emit_first, by_rule=True, question=Question.FIRST)
+
+    def of_batch(self, run: BatchRun, batch_id: str) -> KnownRun:
+        """A run that a batch names, as it is followed before any look at it."""
+        question = None if run.uuid is not None else Question.FIRST
+        return KnownRun(
+            run.run_id,
+            emit_first=self.rule.emit_first,
+            by_rule=True,
+            uuid=run.uuid,
+            batch_id=batch_id,
+            question=question,
+        )
+
+    def is_young(self, shown: Snapshot) -> bool:
+        """Whether a run was created after the mark."""
+        return shown.creation_time is not None and shown.creation_time > self.discovered_through
 
     def began(self, name: ListName, page: Page) -> bool:
         """The first page of a list came: what is created later may be missing from the reading.
@@ -110,9 +148,7 @@ class Discovery:
 
     def _least(self, statuses: Sequence[str]) -> datetime | None:
         """How far these lists have been read, all of them; None if one never was."""
-        reached = [
-            self._reached.get(ListName(status, group)) for status in statuses for group in self.rule.groups or (None,)
-        ]
+        reached = [self._reached.get(part.list_of(status)) for status in statuses for part in self.rule.parts]
         return None if None in reached else min(one for one in reached if one is not None)
 
 

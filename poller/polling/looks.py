@@ -3,26 +3,60 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 import anyio
 import structlog
 
 from poller.core import budget
+from poller.core.batches import BatchSnapshot
 from poller.core.budget import Budget
 from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled, Transient
 from poller.core.patience import Patience, answered, limit_seconds, waited_in_vain
 from poller.core.planner import GetRunLook, ListLook
 from poller.core.runs import Snapshot
-from poller.ports import Clock, Page, RunService
+from poller.ports import BatchPage, Clock, Page, RunService
 from poller.telemetry import Tally
 
 log = structlog.get_logger("poller.polling")
 
-Operation = Literal["GetRun", "ListRuns"]
-OPERATIONS: Final[tuple[Operation, ...]] = ("GetRun", "ListRuns")
+Operation = Literal["GetRun", "ListRuns", "GetBatch", "ListRunsInBatch"]
+OPERATIONS: Final[tuple[Operation, ...]] = ("GetRun", "ListRuns", "GetBatch", "ListRunsInBatch")
 MOST_IN_FLIGHT: Final = 32
 """Calls of one operation under way at once: beyond it a slow service gets no faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLook:
+    """Ask about one batch."""
+
+    batch_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRunsLook:
+    """Read one page of the runs that a batch has submitted."""
+
+    batch_id: str
+    token: str | None
+
+
+Look = GetRunLook | ListLook | BatchLook | BatchRunsLook
+
+
+def operation_of(look: Look) -> Operation:
+    """The API operation that a look calls."""
+    match look:
+        case GetRunLook():
+            return "GetRun"
+        case ListLook():
+            return "ListRuns"
+        case BatchLook():
+            return "GetBatch"
+        case BatchRunsLook():
+            return "ListRunsInBatch"
+        case never:
+            assert_never(never)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +94,31 @@ class PageShown:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchShown:
+    """GetBatch answered."""
+
+    look: BatchLook
+    snapshot: BatchSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRunsShown:
+    """ListRunsInBatch answered."""
+
+    look: BatchRunsLook
+    page: BatchPage
+
+
+@dataclass(frozen=True, slots=True)
 class LookFailed:
     """No answer that says anything about a run."""
 
-    look: GetRunLook | ListLook
+    look: Look
     answered_at: datetime
     error: ServiceError
 
 
-Answer = RunShown | RunMissing | RunRefused | PageShown | LookFailed
+Answer = RunShown | RunMissing | RunRefused | PageShown | BatchShown | BatchRunsShown | LookFailed
 
 
 class Looks:
@@ -112,9 +162,9 @@ class Looks:
         self.in_flight[operation] += 1
         self.tally.add("calls", operation=operation)
 
-    async def look(self, look: GetRunLook | ListLook) -> Answer:
+    async def look(self, look: Look) -> Answer:
         """Make one call that was taken from the budget; failures come back as answers."""
-        operation: Operation = "GetRun" if isinstance(look, GetRunLook) else "ListRuns"
+        operation = operation_of(look)
         sent = self.clock.monotonic()
         seconds = limit_seconds(self._patience[operation])
         try:
@@ -142,9 +192,16 @@ class Looks:
         finally:
             self.in_flight[operation] -= 1
 
-    async def _ask(self, look: GetRunLook | ListLook) -> Answer:
-        if isinstance(look, GetRunLook):
-            return RunShown(look, await self.service.get_run(look.run_id))
-        return PageShown(
-            look, await self.service.list_runs(status=look.name.status, group=look.name.group, token=look.token)
-        )
+    async def _ask(self, look: Look) -> Answer:
+        match look:
+            case GetRunLook():
+                return RunShown(look, await self.service.get_run(look.run_id))
+            case ListLook(name=(status, group, batch)):
+                page = await self.service.list_runs(status=status, group=group, batch=batch, token=look.token)
+                return PageShown(look, page)
+            case BatchLook():
+                return BatchShown(look, await self.service.get_batch(look.batch_id))
+            case BatchRunsLook():
+                return BatchRunsShown(look, await self.service.list_runs_in_batch(look.batch_id, token=look.token))
+            case never:
+                assert_never(never)

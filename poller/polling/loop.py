@@ -4,8 +4,8 @@ Three tasks meet here: the asker starts looks that are due and that the budgets 
 the committer takes the answers that came together through one round. Nothing is asked while the record is unwritable.
 """
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -17,13 +17,14 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from poller.core.cadence import Pace
 from poller.core.errors import Blind, ServiceError
 from poller.core.events import Place
-from poller.core.planner import GetRunLook, ListLook, Planner
+from poller.core.planner import Planner
 from poller.core.runs import KnownRun
 from poller.core.sight import Cause
 from poller.foundation import Foundation
 from poller.polling.access import Access
+from poller.polling.batches import Batches
 from poller.polling.discovery import Discovery, Rule
-from poller.polling.looks import OPERATIONS, Answer, Looks
+from poller.polling.looks import Answer, Look, Looks, Operation, operation_of
 from poller.polling.rounds import Rounds
 from poller.polling.waiters import Waiters
 from poller.ports import RunService, ScopeState
@@ -37,6 +38,15 @@ WATCHES_EVERY: Final = 1.0
 HOUSEKEEPING_EVERY: Final = 300.0
 """Seconds between two writings of the learned rates, and between two trials of a list that was denied."""
 MOST_IN_A_ROUND: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """One API operation: what it is asked next, and whether anything of it is due. Each has a quota of its own."""
+
+    operation: Operation
+    next_look: Callable[[float], Look | None]
+    is_due: Callable[[float], bool]
 
 
 class Scope:
@@ -70,6 +80,7 @@ class Scope:
         self.include = include
         self.rounds: Rounds | None = None
         self._looks: Looks | None = None
+        self._lanes: tuple[_Lane, ...] = ()
         self._changed = anyio.Event()
         self._stopping = False
         self._identified = False
@@ -106,7 +117,7 @@ class Scope:
         planner = Planner(
             low=self.pace.min_interval.total_seconds(),
             high=self.pace.max_interval.total_seconds(),
-            groups=self.rule.groups,
+            parts=self.rule.parts,
         )
         tally, chance = self.foundation.tally, self.foundation.chance
         self._looks = looks = Looks(self.service, self.clock, tally, ceiling=self.pace.ceiling, rates=state.rates)
@@ -117,10 +128,17 @@ class Scope:
             ),
             pace=self.pace,
             planner=planner,
+            batches=Batches(self.pace, self.clock, chance),
             discovery=Discovery(self.rule, state.discovered_through or self._started_at, by_our_clock=first_start),
             rates=lambda: looks.rates,
             waiters=self._waiters,
             include=self.include,
+        )
+        self._lanes = (
+            _Lane("GetRun", planner.next_get_run, planner.wants_get_run),
+            _Lane("ListRuns", planner.next_list, planner.wants_list),
+            _Lane("GetBatch", rounds.batches.next_batch, rounds.batches.batch_is_due),
+            _Lane("ListRunsInBatch", rounds.batches.next_runs, rounds.batches.runs_are_due),
         )
         if first_start:
             await rounds.keep_state()  # a run that is created from now on is told, whatever befalls us before a look
@@ -197,12 +215,10 @@ class Scope:
         self, tasks: TaskGroup, send: MemoryObjectSendStream[Answer], planner: Planner, looks: Looks
     ) -> None:
         now = self.clock.monotonic()
-        while looks.wait_seconds("GetRun") <= 0 and (run := planner.next_get_run(now)) is not None:
-            self._start_look(tasks, send, looks, run)
-        while looks.wait_seconds("ListRuns") <= 0 and (page := planner.next_list(now)) is not None:
-            self._start_look(tasks, send, looks, page)
-        looks.held_back("GetRun", waiting=planner.wants_get_run(now))
-        looks.held_back("ListRuns", waiting=planner.wants_list(now))
+        for lane in self._lanes:
+            while looks.wait_seconds(lane.operation) <= 0 and (look := lane.next_look(now)) is not None:
+                self._start_look(tasks, send, looks, look)
+            looks.held_back(lane.operation, waiting=lane.is_due(now))
 
     async def _probe(
         self, tasks: TaskGroup, send: MemoryObjectSendStream[Answer], planner: Planner, looks: Looks, rounds: Rounds
@@ -216,20 +232,18 @@ class Scope:
             await self.service.renew()
         if not self._identified and not await self._identify(rounds):
             return
-        look = planner.next_get_run(now) or planner.next_list(now)
+        look = next((look for lane in self._lanes if (look := lane.next_look(now)) is not None), None)
         if look is not None:
             self._start_look(tasks, send, looks, look)
 
-    def _start_look(
-        self, tasks: TaskGroup, send: MemoryObjectSendStream[Answer], looks: Looks, look: GetRunLook | ListLook
-    ) -> None:
+    def _start_look(self, tasks: TaskGroup, send: MemoryObjectSendStream[Answer], looks: Looks, look: Look) -> None:
         """Take a call from its budget and make it in a task of its own; its answer goes to the committer."""
 
         async def call() -> None:
             await send.send(await looks.look(look))
 
         self._open_looks += 1
-        looks.take("GetRun" if isinstance(look, GetRunLook) else "ListRuns")
+        looks.take(operation_of(look))
         tasks.start_soon(call, name=str(look))
 
     async def _commit_answers(self, receive: MemoryObjectReceiveStream[Answer], rounds: Rounds) -> None:
@@ -290,17 +304,15 @@ class Scope:
         if self._stopping:
             return None  # each commit wakes the loop
         now = self.clock.monotonic()
-        wanted = (planner.wants_get_run(now), planner.wants_list(now))
-        due = planner.next_due(now)
-        waits = [] if due is None else [due - now]
+        due_lanes = [lane.operation for lane in self._lanes if lane.is_due(now)]
+        moments = (planner.next_due(now), rounds.batches.next_due())
+        waits = [moment - now for moment in moments if moment is not None and moment > now]
         if rounds.access.sight.suspended:
-            waits = [0.0] if any(wanted) else waits
+            waits = [0.0] if due_lanes else waits
             probe_in = (rounds.access.sight.probe_at or now) - now
             waits = [max(wait, probe_in) for wait in waits if not any(looks.in_flight.values())]
         else:
-            waits += [
-                looks.wait_seconds(operation) for operation, due_now in zip(OPERATIONS, wanted, strict=True) if due_now
-            ]
+            waits += [looks.wait_seconds(operation) for operation in due_lanes]
         if not rounds.access.sight.blind:
             waits += self._seconds_until(rounds.ladders.deadline())
         waits += self._seconds_until(rounds.access.blind_at())
@@ -313,7 +325,7 @@ class Scope:
     async def _take_up(self, rounds: Rounds) -> None:
         """Put on the agenda what the record was following and what the configuration names."""
         live = await self.gate.insist(lambda: self.store.live_runs(self.name))
-        wanted = [known for known in live if self.rule.discover or not known.by_rule]
+        wanted = [known for known in live if self.rule.reads_lists or not known.by_rule]
         await self._read_watches(rounds)
         named = self.run_ids | self._named
         keep = [
@@ -322,6 +334,8 @@ class Scope:
             if known.run_id not in rounds.discovery.muted and (known.by_rule or known.run_id in named | self._watched)
         ]
         rounds.take_up(keep)
+        remembered = await self.gate.insist(lambda: self.store.batches(self.name))
+        rounds.batches.take_up(self.rule.batches, remembered)
         await self._follow_ids(named, rounds)
         await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
         rounds.start_discovery()

@@ -13,20 +13,35 @@ from typing import Final, assert_never
 import anyio
 import structlog
 
+from poller.core.batches import BatchTransition, KnownBatch, observe_batch
 from poller.core.cadence import Pace, next_look
-from poller.core.errors import BadRequest, Denied, ServiceError, Throttled
-from poller.core.events import Draft, event_of, short_type
+from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled
+from poller.core.events import Draft, batch_event, event_of, short_type
 from poller.core.lists import ENDED_LISTS, ListName
 from poller.core.machine import Observed, Step, Transition, missed, observe, refuse, vanish
-from poller.core.planner import GetRunLook, ListLook, Planner
+from poller.core.planner import GetRunLook, Planner
 from poller.core.retries import full_jitter
 from poller.core.runs import Json, KnownRun, Question, Snapshot, Verdict
 from poller.core.sight import Cause
 from poller.foundation import Foundation
 from poller.polling.access import Access
+from poller.polling.batches import DENIED_PAUSE, Batches
 from poller.polling.discovery import Discovery, newest_first
 from poller.polling.ladders import Ladders
-from poller.polling.looks import Answer, LookFailed, PageShown, RunMissing, RunRefused, RunShown
+from poller.polling.looks import (
+    Answer,
+    BatchLook,
+    BatchRunsLook,
+    BatchRunsShown,
+    BatchShown,
+    Look,
+    LookFailed,
+    PageShown,
+    RunMissing,
+    RunRefused,
+    RunShown,
+    operation_of,
+)
 from poller.polling.waiters import Waiters
 from poller.ports import Round, ScopeState
 
@@ -50,6 +65,8 @@ class _Work:
 
     runs: dict[str, KnownRun] = field(default_factory=dict)
     transitions: list[Transition] = field(default_factory=list)
+    batches: dict[str, KnownBatch] = field(default_factory=dict)
+    batch_transitions: list[BatchTransition] = field(default_factory=list)
     snapshots: dict[str, Mapping[str, Json]] = field(default_factory=dict)
     due: dict[str, float] = field(default_factory=dict)
     shown: dict[str, float] = field(default_factory=dict)
@@ -69,6 +86,7 @@ class Rounds:
         access: Access,
         planner: Planner,
         discovery: Discovery,
+        batches: Batches,
         pace: Pace,
         rates: Callable[[], Mapping[str, float]],
         waiters: Waiters,
@@ -77,6 +95,7 @@ class Rounds:
         self.access = access
         self.planner = planner
         self.discovery = discovery
+        self.batches = batches
         self.pace = pace
         self.store = foundation.store
         self.gate = foundation.gate
@@ -90,6 +109,7 @@ class Rounds:
         self.ladders = Ladders(planner, pace, self.runs, self.clock.now, self.clock.monotonic)
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
+        self._batch_failures: dict[str, int] = {}
         self._list_failures = 0
         self._pages_lost = False
         self._ended_read_at = float("-inf")
@@ -125,6 +145,10 @@ class Rounds:
                     self._run_refused(work, answer)
                 case PageShown():
                     await self._page_shown(work, answer)
+                case BatchShown():
+                    self._batch_shown(work, answer)
+                case BatchRunsShown():
+                    await self._batch_runs_shown(work, answer)
                 case LookFailed():
                     self._failed(answer.look, answer.error)
                     self.access.failed(answer.error, answer.answered_at)
@@ -284,7 +308,7 @@ class Rounds:
             work.state_changed = self.discovery.began(look.name, page) or work.state_changed
         remembered = await self._remembered(work, page.items)
         for item in page.items:
-            self._item_shown(work, item, remembered)
+            self._item_shown(work, item, remembered, look.name)
         if look.name.status is None:
             showed = [item.run_id for item in page.items]
             in_order = len(page.items) > 1 and newest_first(page.items)
@@ -293,16 +317,49 @@ class Rounds:
         elif self.planner.page_read(look, self.discovery.next_token(look.name, look.token, page), now):
             self._list_read(work, look.name)
 
-    def _item_shown(self, work: _Work, item: Snapshot, remembered: Mapping[str, KnownRun]) -> None:
+    def _batch_shown(self, work: _Work, answer: BatchShown) -> None:
+        self.access.answered()
+        before = self.batches.known[answer.look.batch_id]
+        known, transitions, hints = observe_batch(before, answer.snapshot)
+        work.batches[known.batch_id] = known
+        work.batch_transitions += transitions
+        self.planner.hint(hints, self.clock.monotonic())
+
+    async def _batch_runs_shown(self, work: _Work, answer: BatchRunsShown) -> None:
+        """Follow the runs that a batch names; what is known of one already stands, but for its uuid."""
+        self.access.answered()
+        batch_id, runs = answer.look.batch_id, answer.page.runs
+        strangers = [run.run_id for run in runs if self._known(work, run.run_id) is None]
+        remembered = await self.gate.insist(lambda: self.store.known_runs(self.scope, strangers))
+        for run in runs:
+            known = self._known(work, run.run_id) or remembered.get(run.run_id)
+            if run.run_id in self.discovery.muted:
+                continue
+            if known is None or (known.uuid is not None and run.uuid is not None and known.uuid != run.uuid):
+                work.runs[run.run_id] = self.discovery.of_batch(run, batch_id)
+            elif known.live and known.batch_id is None:
+                work.runs[run.run_id] = replace(known, uuid=known.uuid or run.uuid, batch_id=batch_id)
+            else:
+                continue
+            work.due[run.run_id] = self._due(work.runs[run.run_id])
+        listed = self.batches.page_came(answer.look, answer.page.token)
+        if listed is not None:
+            work.batches[batch_id] = listed
+
+    def _item_shown(self, work: _Work, item: Snapshot, remembered: Mapping[str, KnownRun], name: ListName) -> None:
         run_id = item.run_id
         known = self._known(work, run_id) or remembered.get(run_id)
         if known is None:
-            known = self.discovery.adopt(item)
+            if item.status == "PENDING" and self.batches.will_name(str(item.fields.get("batchId"))):
+                return  # with its uuid it needs no GetRun, and in the queue it misses nothing
+            known = self.discovery.adopt(item, name)
             if known is None:
                 return
             log.info("run.found", scope=self.scope, run=run_id, status=item.status)
         elif run_id not in self.runs and run_id in self.discovery.muted:
             return
+        if known.batch_id is not None and known.seen_at is None and self.discovery.is_young(item):
+            known = replace(known, emit_first="always")
         work.shown[run_id] = self.clock.monotonic()  # its walk goes on: that began before
         self.planner.shown(run_id, work.shown[run_id])
         observed = observe(known, item)
@@ -323,13 +380,16 @@ class Rounds:
             self.plan_discovery()
             self.read_ended_after_losses()
 
-    def _failed(self, look: GetRunLook | ListLook, error: ServiceError) -> None:
+    def _failed(self, look: Look, error: ServiceError) -> None:
         """Count and log a look that brought nothing, and note how often it did."""
-        operation = "GetRun" if isinstance(look, GetRunLook) else "ListRuns"
+        operation = operation_of(look)
         self.tally.add("looks_failed", operation=operation, error=error.code)
         if isinstance(look, GetRunLook):
             failures = self._failures[look.run_id] = self._failures.get(look.run_id, 0) + 1
             facts = {"run": look.run_id}
+        elif isinstance(look, BatchLook | BatchRunsLook):
+            failures = self._batch_failures[look.batch_id] = self._batch_failures.get(look.batch_id, 0) + 1
+            facts = {"batch": look.batch_id}
         else:
             self._list_failures += 1
             self._pages_lost = True
@@ -368,7 +428,8 @@ class Rounds:
         """Commit the round, if it changes anything; returns once it is on disk."""
         changed = [known for known in work.runs.values() if self._is_news(known)]
         news = self.access.news()
-        if not (changed or work.transitions or work.state_changed or news):
+        batches = [known for known in work.batches.values() if self.batches.is_news(known)]
+        if not (changed or batches or work.transitions or work.state_changed or news):
             return
         drafts = await self._drafts(work)
         if news is not None:
@@ -382,6 +443,7 @@ class Rounds:
             snapshots=work.snapshots,
             drafts=drafts,
             state=self._state() if work.state_changed else None,
+            batches=batches,
         )
         events = await self.gate.insist(lambda: self.store.commit_round(round_))
         for event in events:
@@ -416,19 +478,21 @@ class Rounds:
                 candidates = (stored.get(one.run_id, {}), work.snapshots.get(one.run_id, {}))
                 fields = next((each for each in candidates if one.uuid and each.get("uuid") == one.uuid), {})
             drafts.append(event_of(one, self.access.place, fields, include=self.include))
-        return drafts
+        return drafts + [batch_event(one, self.access.place) for one in work.batch_transitions]
 
     async def _remembered(self, work: _Work, items: Iterable[Snapshot]) -> Mapping[str, KnownRun]:
         """What the record knows of listed runs that are not followed now: ended ones, given-up ones."""
         strangers = [item.run_id for item in items if self._known(work, item.run_id) is None]
-        if not strangers or not self.discovery.rule.discover:
+        if not strangers or not self.discovery.rule.reads_lists:
             return {}
         return await self.gate.insist(lambda: self.store.known_runs(self.scope, strangers))
 
     def _landed(self, answer: Answer) -> None:
         """Free what was under way; a failed look is made again after a backoff."""
         now, look = self.clock.monotonic(), answer.look
-        if isinstance(look, GetRunLook):
+        if isinstance(look, BatchLook | BatchRunsLook):
+            self._batch_landed(look, answer, now)
+        elif isinstance(look, GetRunLook):
             answered = isinstance(answer, RunShown | RunMissing)
             self.planner.landed(look.run_id, now, answered=answered)
             known = self.runs.get(look.run_id)
@@ -444,6 +508,21 @@ class Rounds:
             start_over = isinstance(answer.error, BadRequest) and look.token is not None
             self.planner.page_failed(look, now + self._backoff(self._list_failures), start_over=start_over)
 
+    def _batch_landed(self, look: BatchLook | BatchRunsLook, answer: Answer, now: float) -> None:
+        if not isinstance(answer, LookFailed):
+            self._batch_failures.pop(look.batch_id, None)
+        elif isinstance(answer.error, Denied):
+            log.warning("batches.denied", batch=look.batch_id, detail=str(answer.error), then="its runs show in lists")
+            self.batches.failed(look, now + DENIED_PAUSE)
+        elif isinstance(answer.error, RunGone) or (
+            isinstance(answer.error, BadRequest) and isinstance(look, BatchLook)
+        ):
+            log.error("batch.gone", batch=look.batch_id, detail=str(answer.error), then="its runs are followed on")
+            self.batches.dropped(look.batch_id)
+        else:
+            wait = self._backoff(self._batch_failures.get(look.batch_id, 1))
+            self.batches.failed(look, now + wait, start_over=isinstance(answer.error, BadRequest))
+
     def _plan(self, work: _Work) -> None:
         """Take a committed round over into memory and agenda."""
         for run_id, known in work.runs.items():
@@ -453,6 +532,8 @@ class Rounds:
                 self.planner.follow(known, due, shown=work.shown.get(run_id))
             else:
                 self._let_go(run_id)
+        for known_batch in work.batches.values():
+            self.batches.update(known_batch)
         self.ladders.plan()
 
     def _backoff(self, failures: int) -> float:
@@ -462,26 +543,26 @@ class Rounds:
 
     def start_discovery(self) -> None:
         """Read all lists soon: the active ones for what runs, the ended ones for what nobody was there to see."""
-        if self.discovery.rule.discover:
+        if self.discovery.rule.reads_lists:
             self.discovery.last_news = self.clock.now()
             self.planner.discover(self.clock.monotonic())
             self.read_ended()
 
     def read_ended_after_losses(self) -> None:
         """Where pages failed to come, a run may have come and ended between two walks: look among the ended ones."""
-        if self._pages_lost and self.discovery.rule.discover and self.pace.discover_ended > timedelta(0):
+        if self._pages_lost and self.discovery.rule.reads_lists and self.pace.discover_ended > timedelta(0):
             self._pages_lost = False
             pause = SOON_AFTER_LOSSES * self.pace.min_interval.total_seconds()
             self.planner.read_ended(max(self.clock.monotonic(), self._ended_read_at + pause))
 
     def read_ended(self) -> None:
         """Read the ended lists soon, where that is done at all."""
-        if self.discovery.rule.discover and self.pace.discover_ended > timedelta(0):
+        if self.discovery.rule.reads_lists and self.pace.discover_ended > timedelta(0):
             self.planner.read_ended(self.clock.monotonic())
 
     def plan_discovery(self) -> None:
         """When the active lists are next read for discovery: soon after something was found, seldom in a quiet hour."""
-        if self.discovery.rule.discover:
+        if self.discovery.rule.reads_lists:
             now = self.clock.now()
             since = min(self.discovery.last_news or now, now)
             moment = next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance())

@@ -5,14 +5,13 @@ can name their lines, and says what to do. `warnings` are things that work, and 
 """
 
 import difflib
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 
-from poller.core.events import POLLER_TYPES, RUN_TYPES, short_type
+from poller.core.events import EVENT_TYPES, short_type
 from poller.core.routing import Route, unmatched
 from poller.core.values import format_duration
 from poller.settings.lines import KeyPath
@@ -22,7 +21,7 @@ LEAST_INTERVAL: Final = timedelta(milliseconds=50)
 """Below this a poller of one run would spend the whole account's quota of GetRun (10/s) twice over."""
 
 LATER_EVENTS: Final = ("overdue", "diagnosed", "sink_failing", "sink_recovered", "cohort.finished")
-"""Events of the contract that this version does not send yet; `batch.<status>` too. Naming them is no mistake."""
+"""Events of the contract that this version does not send yet. Naming them is no mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,6 @@ class NotYet:
 NOT_YET: Final = (
     NotYet(("aws", 1), lambda s: len(s.aws) > 1, "several [[aws]] tables do not work yet; run one daemon for each"),
     NotYet(("watch", 1), lambda s: len(s.watch) > 1, "several [[watch]] tables do not work yet; put all into one"),
-    NotYet(
-        ("watch", 0, "batch_ids"),
-        lambda s: any(watch.batch_ids for watch in s.watch),
-        "following batches does not work yet; name their runs in run_ids, or set discover = true",
-    ),
     NotYet(
         ("aws", 0, "role_arn"),
         lambda s: any(aws.role_arn for aws in s.aws),
@@ -83,7 +77,8 @@ def warnings(settings: Settings) -> list[str]:
     found = []
     if not any(watch.run_ids or watch.batch_ids or watch.discover for watch in settings.watch):
         found.append(
-            "nothing to watch: [watch] names no run_ids and discover is off; `omics-poller add` adds runs later"
+            "nothing to watch: [watch] names no run_ids and no batch_ids, and discover is off;"
+            " `omics-poller add` adds runs later"
         )
     if not settings.sinks:
         found.append("no [[sinks]]: events are recorded, and nobody is told")
@@ -208,14 +203,12 @@ def misspelt_event(pattern: str) -> str | None:
 
 
 def _of_a_later_version(pattern: str) -> bool:
-    return bool(re.fullmatch(r"(batch|cohort)\.[a-z_*?]+", pattern)) or any(
-        fnmatchcase(name, pattern) for name in LATER_EVENTS
-    )
+    return any(fnmatchcase(name, pattern) for name in LATER_EVENTS)
 
 
 def _nearest_event(name: str) -> str:
-    known = [short_type(event_type) for event_type in (*RUN_TYPES, *POLLER_TYPES)] + [*LATER_EVENTS]
+    known = [short_type(event_type) for event_type in EVENT_TYPES] + [*LATER_EVENTS]
     bare = name.lower().removeprefix("healthomics.").removeprefix("run.").removeprefix("poller.")
     if near := difflib.get_close_matches(bare, known, n=1):
         return f'did you mean "{near[0]}"?'
-    return f"there are {', '.join(known)}, and batch.*"
+    return f"there are {', '.join(one for one in known if not one.startswith('batch.'))}, and batch.*"

@@ -67,6 +67,12 @@ def _run_name(text: str) -> str:
     return text
 
 
+def _batch_id(text: str) -> str:
+    if not RUN_ID.fullmatch(text):
+        raise ValueError("expected a batch id of 1 to 18 digits")
+    return text
+
+
 def _http_url(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/?#]+([/?#]\S*)?", text):
         raise ValueError("expected an address that begins with http:// or https://")
@@ -117,6 +123,7 @@ def _host_name() -> str:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RunText = Annotated[str, AfterValidator(_run_name)]
+BatchId = Annotated[str, AfterValidator(_batch_id)]
 
 
 class Table(BaseModel, extra="forbid", frozen=True):
@@ -157,7 +164,9 @@ class WatchSettings(Table):
     run_ids: tuple[RunText, ...] = Field(
         (), description="Runs to follow, also if they ended already: ids, scope:id, or ARNs."
     )
-    batch_ids: tuple[str, ...] = Field((), description="Batches whose runs to follow.")
+    batch_ids: tuple[BatchId, ...] = Field(
+        (), description="Batches to follow with all their runs, from their submission on."
+    )
     discover: bool = Field(False, description="Follow every run that is active, and every new one.")
     run_group_ids: tuple[Annotated[str, Field(pattern=r"^\d{1,18}$")], ...] = Field(
         (), description="Discover only runs of these run groups."

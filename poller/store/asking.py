@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, bindparam, case, delete, exists, func, insert, select, tuple_, update
 
+from poller.core.batches import KnownBatch
 from poller.core.events import Draft, Event
 from poller.core.routing import Route, owed_to
 from poller.core.runs import Json, KnownRun
 from poller.ports import Round, ScopeState, WatchRow
-from poller.store import known_runs
+from poller.store import remembered
+from poller.store.schema import batches as batches_table
 from poller.store.schema import deliveries, events, in_stage, incarnations, is_live, numbering, runs, scopes, watches
 from poller.store.schema import snapshots as snapshots_table
 from poller.store.statements import portions, put, upsert
@@ -19,7 +21,7 @@ from poller.store.statements import portions, put, upsert
 
 def commit_round(connection: Connection, round_: Round, routes: Sequence[Route]) -> list[Event]:
     """Write a round whole: runs, snapshots, the scope, and each draft that is new with what is owed of it."""
-    if round_.scope is None and (round_.runs or round_.snapshots):
+    if round_.scope is None and (round_.runs or round_.batches or round_.snapshots):
         raise ValueError("a round with runs needs the scope that they belong to")
     _put_runs(connection, round_)
     put(
@@ -28,6 +30,14 @@ def commit_round(connection: Connection, round_: Round, routes: Sequence[Route])
         [
             {"scope": round_.scope, "run_id": run_id, "fields": _json(fields)}
             for run_id, fields in round_.snapshots.items()
+        ],
+    )
+    put(
+        connection,
+        batches_table,
+        [
+            {"scope": round_.scope, "batch_id": one.batch_id, "known": remembered.encode_batch(one)}
+            for one in round_.batches
         ],
     )
     if round_.state is not None:
@@ -49,7 +59,7 @@ def all_scopes(connection: Connection) -> list[ScopeState]:
 def live_runs(connection: Connection, scope_name: str) -> list[KnownRun]:
     """The runs of a scope that have no verdict, by the index of live ones; no snapshot is read."""
     rows = connection.execute(select(runs.c.known).where(is_live, runs.c.scope == scope_name))
-    return [known_runs.decode(text) for (text,) in rows]
+    return [remembered.decode_run(text) for (text,) in rows]
 
 
 def known(connection: Connection, scope_name: str, run_ids: Iterable[str]) -> dict[str, KnownRun]:
@@ -57,8 +67,14 @@ def known(connection: Connection, scope_name: str, run_ids: Iterable[str]) -> di
     found: dict[str, KnownRun] = {}
     for portion in portions(run_ids):
         query = select(runs.c.run_id, runs.c.known).where(runs.c.scope == scope_name, runs.c.run_id.in_(portion))
-        found |= {run_id: known_runs.decode(text) for run_id, text in connection.execute(query)}
+        found |= {run_id: remembered.decode_run(text) for run_id, text in connection.execute(query)}
     return found
+
+
+def batches(connection: Connection, scope_name: str) -> list[KnownBatch]:
+    """What is remembered of the batches of a scope."""
+    query = select(batches_table.c.known).where(batches_table.c.scope == scope_name)
+    return [remembered.decode_batch(text) for (text,) in connection.execute(query)]
 
 
 def snapshots(connection: Connection, scope_name: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
@@ -100,7 +116,7 @@ def _put_runs(connection: Connection, round_: Round) -> None:
             "incarnation": run.incarnation,
             "status": run.status,
             "updated_at": round_.at,
-            "known": known_runs.encode(run),
+            "known": remembered.encode_run(run),
         }
         for run in round_.runs
     ]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select
 from poller.core.deliveries import DeliveryRow, DeliveryState
 from poller.core.events import Event
 from poller.ports import RunRow, SinkRow
-from poller.store import known_runs
+from poller.store import remembered
 from poller.store.schema import deliveries, in_stage, is_live, is_owed, is_settled, numbering, runs, sinks, snapshots
 from poller.store.schema import events as events_table
 
@@ -69,7 +69,8 @@ def run_rows(
         query = query.where(is_live)
     rows = connection.execute(query.order_by(runs.c.updated_at.desc(), runs.c.scope, runs.c.run_id).limit(limit))
     return [
-        RunRow(row.scope, known_runs.decode(row.known), json.loads(row.fields or "{}"), row.updated_at) for row in rows
+        RunRow(row.scope, remembered.decode_run(row.known), json.loads(row.fields or "{}"), row.updated_at)
+        for row in rows
     ]
 
 

@@ -94,6 +94,14 @@ snapshots = Table(
     Column("fields", Text, nullable=False),
 )
 
+batches = Table(
+    "batches",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("batch_id", String, primary_key=True),
+    Column("known", Text, nullable=False),
+)
+
 incarnations = Table(
     "incarnations",
     metadata,

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from poller.core.batches import KnownBatch
 from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
 from poller.core.events import Event
 from poller.core.routing import Route
@@ -54,6 +55,9 @@ class SqliteStore:
 
     async def known_runs(self, scope: str, run_ids: Iterable[str]) -> dict[str, KnownRun]:
         return await self._database.read(partial(asking.known, scope_name=scope, run_ids=list(run_ids)))
+
+    async def batches(self, scope: str) -> list[KnownBatch]:
+        return await self._database.read(partial(asking.batches, scope_name=scope))
 
     async def snapshots(self, scope: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
         return await self._database.read(partial(asking.snapshots, scope_name=scope, run_ids=list(run_ids)))

@@ -17,10 +17,12 @@ import anyio
 import looptime
 
 from poller.bell import Bell
+from poller.core.batches import BatchSnapshot
 from poller.core.cadence import Pace
 from poller.core.errors import Blind, ServiceError, Throttled, Transient
 from poller.core.events import Event, Place
 from poller.core.runs import Snapshot
+from poller.emulator.batches import Batches
 from poller.emulator.errors import Refused
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
@@ -29,10 +31,10 @@ from poller.emulator.service import Request, Service
 from poller.emulator.world import World
 from poller.foundation import Foundation
 from poller.gate import RecordGate
-from poller.healthomics.parse import BY_CODE, page_of, snapshot_of
+from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, page_of, snapshot_of
 from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
-from poller.ports import Page, Store
+from poller.ports import BatchPage, Page, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
 
@@ -80,6 +82,7 @@ class SimulatedService:
     fails: Callable[[str, str | None], None] = lambda _operation, _run_id: None
     hangs: Callable[[], bool] = lambda: False
     latency: float = LATENCY
+    counters_lag: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
     times: list[tuple[float, str, str | None]] = field(default_factory=list)
     throttled: int = 0
@@ -87,19 +90,35 @@ class SimulatedService:
     _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.service = Service(self.world, lambda _: Life.of("RUNNING"))
+        self.batches = Batches(self.world, random.Random(2), lag_seconds=self.counters_lag)
+        self.service = Service(self.world, lambda _: Life.of("RUNNING"), batches=self.batches)
 
     async def get_run(self, run_id: str) -> Snapshot:
         body, asked, answered = await self._call("GetRun", Request("GetRun", {"id": run_id}), run_id)
         return snapshot_of(body, run_id, asked_at=asked, answered_at=answered)
 
     async def list_runs(
-        self, *, status: str | None = None, name: str | None = None, group: str | None = None, token: str | None = None
+        self,
+        *,
+        status: str | None = None,
+        group: str | None = None,
+        batch: str | None = None,
+        token: str | None = None,
     ) -> Page:
-        given = {"status": status, "name": name, "runGroupId": group, "startingToken": token, "maxResults": "100"}
+        given = {"status": status, "runGroupId": group, "batchId": batch, "startingToken": token, "maxResults": "100"}
         query = {key: [value] for key, value in given.items() if value is not None}
         body, asked, answered = await self._call("ListRuns", Request("ListRuns", query=query), None)
         return page_of(body, headers={}, asked_at=asked, answered_at=answered)
+
+    async def get_batch(self, batch_id: str) -> BatchSnapshot:
+        body, asked, answered = await self._call("GetBatch", Request("GetBatch", {"batchId": batch_id}), None)
+        return batch_snapshot_of(body, batch_id, asked_at=asked, answered_at=answered)
+
+    async def list_runs_in_batch(self, batch_id: str, *, token: str | None = None) -> BatchPage:
+        query = {"maxItems": ["100"], **({} if token is None else {"startingToken": [token]})}
+        request = Request("ListRunsInBatch", {"batchId": batch_id}, query)
+        body, _, _ = await self._call("ListRunsInBatch", request, None)
+        return batch_page_of(body)
 
     async def account(self) -> str | None:
         self.fails("GetCallerIdentity", None)

@@ -29,8 +29,8 @@ def test_the_first_answer_sets_the_mark_by_the_clock_of_the_service(ahead: float
     discovery = Discovery(Rule(discover=True), START, by_our_clock=True)
     first_page = page(asked=2.8, answered=3, served_at=served.replace(microsecond=0))
     assert discovery.began(ListName("PENDING"), first_page)
-    assert discovery.adopt(item(started_there + timedelta(milliseconds=1))) is not None
-    assert discovery.adopt(item(started_there - timedelta(seconds=1.2))) is None
+    assert discovery.adopt(item(started_there + timedelta(milliseconds=1)), ListName("COMPLETED")) is not None
+    assert discovery.adopt(item(started_there - timedelta(seconds=1.2)), ListName("COMPLETED")) is None
 
 
 def test_a_mark_that_is_on_record_is_not_moved_by_the_first_answer_after_a_restart() -> None:

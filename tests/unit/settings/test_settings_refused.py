@@ -215,7 +215,10 @@ REFUSED: Final = [
         ['config.toml:3 [[aws]] "b": several [[aws]] tables do not work yet'],
     ),
     ("[[watch]]\n[[watch]]\n", ["config.toml:2 [[watch]] number 2: several [[watch]] tables do not work yet"]),
-    ('[watch]\nbatch_ids = ["1"]\n', ["config.toml:2 [watch] batch_ids: following batches does not work yet"]),
+    (
+        '[watch]\nbatch_ids = ["cohort"]\n',
+        ["config.toml:2 [watch] batch_ids[0]: expected a batch id of 1 to 18 digits"],
+    ),
     (
         '[aws]\nrole_arn = "arn:aws:iam::123456789012:role/x"\n',
         ["config.toml:2 [aws] role_arn: assuming a role does not work yet"],
@@ -360,8 +363,8 @@ def test_what_is_wrong_by_itself_is_not_held_against_its_neighbours(load: Load) 
 
 def test_a_mapping_is_refused_by_the_same_words_without_places() -> None:
     with pytest.raises(ConfigError) as caught:
-        settings_from({"polling": {"max_intervall": 5}, "watch": {"batch_ids": ["1"]}})
+        settings_from({"polling": {"max_intervall": 5}, "aws": {"logs_endpoint_url": "http://127.0.0.1:1"}})
     assert str(caught.value).splitlines() == [
         "[polling] max_intervall: no such key; did you mean max_interval?",
-        "[watch] batch_ids: following batches does not work yet; name their runs in run_ids, or set discover = true",
+        "[aws] logs_endpoint_url: CloudWatch Logs are not read yet; take this line out",
     ]

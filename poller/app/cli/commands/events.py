@@ -163,13 +163,13 @@ def event_types(names: Iterable[str]) -> tuple[str, ...]:
     from difflib import get_close_matches
     from fnmatch import fnmatchcase
 
-    from poller.core.events import POLLER_TYPES, RUN_TYPES, short_type
+    from poller.core.events import EVENT_TYPES as types
+    from poller.core.events import short_type
 
-    types = (*RUN_TYPES, *POLLER_TYPES)
     found: list[str] = []
     for name in names:
         matching = [one for one in types if fnmatchcase(short_type(one), name) or one == name]
-        if not matching and name.startswith(("healthomics.", "batch.", "cohort.")):
+        if not matching and name.startswith(("healthomics.", "cohort.")):
             matching = [name if name.startswith("healthomics.") else f"healthomics.{name}"]
         if not matching:
             known = [short_type(one) for one in types]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.core.runs import Evidence, KnownRun
-from poller.store.known_runs import decode, encode
+from poller.store.remembered import decode_run, encode_run
 from poller.testing.stores import AT, sample_run
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no text in UTF-8
@@ -35,7 +35,7 @@ RUNS = st.builds(
 
 @given(RUNS)
 def test_a_run_comes_back_as_it_went_in(run: KnownRun) -> None:
-    again = decode(encode(run))
+    again = decode_run(encode_run(run))
     assert again == run
     assert [type(getattr(again, one.name)) for one in fields(run)] == [
         type(getattr(run, one.name)) for one in fields(run)
@@ -43,16 +43,16 @@ def test_a_run_comes_back_as_it_went_in(run: KnownRun) -> None:
 
 
 def test_keys_from_a_newer_version_are_ignored_at_every_depth() -> None:
-    values = json.loads(encode(sample_run()))
+    values = json.loads(encode_run(sample_run()))
     values["mood"] = {"of": "the run"}
     values["evidence"][0]["weather"] = "rain"
-    assert decode(json.dumps(values)) == sample_run()
+    assert decode_run(json.dumps(values)) == sample_run()
 
 
 def test_a_field_that_an_older_version_did_not_write_has_its_default() -> None:
-    assert decode('{"run_id":"7","status":"RUNNING"}') == KnownRun("7", status="RUNNING")
+    assert decode_run('{"run_id":"7","status":"RUNNING"}') == KnownRun("7", status="RUNNING")
 
 
 def test_times_keep_their_microseconds() -> None:
-    assert decode(encode(KnownRun("7", since=AT))).since == AT
+    assert decode_run(encode_run(KnownRun("7", since=AT))).since == AT
     assert AT.microsecond == 123456

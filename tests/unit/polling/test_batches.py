@@ -1,0 +1,190 @@
+"""Batches, held over virtual hours: their runs from submission on, their own statuses, and what their counters hint at."""
+
+import random
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import anyio
+import pytest
+
+from poller.core.cadence import Pace
+from poller.core.errors import Denied, RunGone
+from poller.core.machine import ENDS
+from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered
+from poller.emulator.instants import instant_of
+from poller.emulator.lives import Life
+from poller.emulator.starting import usual_setting
+from poller.polling.discovery import Rule
+from tests.unit.polling.simulation import ACCOUNT, Simulation, refused, simulated, virtually
+from tests.unit.polling.test_loop import BRISK
+
+
+def ordinary(_tags: Mapping[str, str], _place: int, rng: random.Random) -> Life:
+    """A life that waits a little, runs for about a minute, and mostly completes."""
+    end = "FAILED" if rng.random() < 0.2 else "COMPLETED"
+    running = 60 * rng.uniform(0.5, 2)
+    return Life.of(("PENDING", 20 * rng.random()), ("STARTING", 10), ("RUNNING", running), ("STOPPING", 5), end)
+
+
+def start_batch(simulation: Simulation, runs: int, *, life_of: LifeOf = ordinary, runs_per_second: float = 20) -> str:
+    spec = BatchSpec(
+        settings=Numbered("sample", runs),
+        default=usual_setting(ACCOUNT),
+        life_of=life_of,
+        runs_per_second=runs_per_second,
+    )
+    return simulation.service.batches.start(spec, instant_of(simulation.clock.now())).id
+
+
+def watching(*batch_ids: str, **rule: object) -> Rule:
+    return Rule(batches=batch_ids, **rule)  # type: ignore[arg-type]
+
+
+def test_every_run_of_a_batch_is_told_to_its_end_and_so_is_the_batch() -> None:
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            batch = start_batch(simulation, 250, runs_per_second=20)
+            stranger = simulation.start_run(("RUNNING", 60), "COMPLETED")
+            async with simulation.polling(watching(batch)):
+                await anyio.sleep(600)
+            await check_told_batch(simulation, batch, runs=250)
+            assert await simulation.kinds(stranger) == []
+            told = [event for event in await simulation.events() if event.kind.startswith("batch.")]
+            assert [event.kind for event in told][-1] == "batch.processed"
+            assert told[-1].data["run_counts"]["COMPLETED"] + told[-1].data["run_counts"]["FAILED"] == 250
+            assert [event.sequence for event in told] == list(range(1, len(told) + 1))
+
+    virtually(body)
+
+
+async def check_told_batch(simulation: Simulation, batch: str, *, runs: int) -> None:
+    """Every end of the batch's runs was told once."""
+    simulation.advance()
+    events = [event for event in await simulation.events() if event.data.get("run_id")]
+    ends = [event.run_id for event in events if event.status in ENDS]
+    assert len(ends) == len(set(ends)) == runs
+    assert {event.data["batch_id"] for event in events} == {batch}
+
+
+def test_a_run_of_a_batch_costs_one_get_run() -> None:
+    """ListRunsInBatch brings its uuid, so its steps are told from lists, and only its end is asked for."""
+
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            batch = start_batch(simulation, 300, runs_per_second=50)
+            async with simulation.polling(watching(batch)):
+                await anyio.sleep(1500)
+            await check_told_batch(simulation, batch, runs=300)
+            assert simulation.service.calls["GetRun"] < 1.3 * 300
+            events = [event for event in await simulation.events() if event.kind == "running"]
+            assert all(event.data["run_uuid"] for event in events)
+            assert len(events) > 250
+
+    virtually(body)
+
+
+def test_a_batch_that_is_over_is_asked_about_no_more() -> None:
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            batch = start_batch(simulation, 20, runs_per_second=20)
+            async with simulation.polling(watching(batch)):
+                await anyio.sleep(900)
+                calls = simulation.service.calls["GetBatch"]
+                await anyio.sleep(3600)
+                assert simulation.service.calls["GetBatch"] == calls
+
+    virtually(body)
+
+
+def test_a_batch_survives_kills_and_tells_nothing_twice() -> None:
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            batch = start_batch(simulation, 120, runs_per_second=5)
+            for seconds in (3, 9, 30, 60, 600):
+                async with simulation.polling(watching(batch)):
+                    await anyio.sleep(seconds)
+            await check_told_batch(simulation, batch, runs=120)
+            ids = [event.id for event in await simulation.events()]
+            assert len(ids) == len(set(ids))
+
+    virtually(body)
+
+
+@pytest.mark.parametrize("operation", ["GetBatch", "ListRunsInBatch"])
+def test_what_is_denied_of_batches_is_done_without(operation: str) -> None:
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+
+            def fails(asked: str, _: str | None) -> None:
+                if asked == operation:
+                    raise refused(Denied, "AccessDeniedException")
+
+            simulation.service.fails = fails
+            batch = start_batch(simulation, 40, runs_per_second=20)
+            async with simulation.polling(watching(batch)):
+                await anyio.sleep(900)
+            await check_told_batch(simulation, batch, runs=40)
+            assert simulation.service.calls[operation] < 10
+
+    virtually(body)
+
+
+def test_a_batch_that_there_is_not_ends_nothing_else() -> None:
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            run = simulation.start_run(("RUNNING", 60), "COMPLETED")
+
+            def fails(asked: str, _: str | None) -> None:
+                if asked == "GetBatch":
+                    raise refused(RunGone, "ResourceNotFoundException")
+
+            simulation.service.fails = fails
+            async with simulation.polling(watching("7"), (run,)):
+                await anyio.sleep(200)
+            assert (await simulation.kinds(run))[-1] == "completed"
+            assert simulation.service.calls["GetBatch"] == 1
+
+    virtually(body)
+
+
+def test_counters_that_change_make_the_lists_due() -> None:
+    """At a slow cadence a run that moves is known as soon as its batch is asked about, not when its list is due."""
+
+    async def body() -> None:
+        pace = Pace(min_interval=timedelta(seconds=1), max_interval=timedelta(minutes=4), ceiling=10)
+        async with simulated(pace=pace) as simulation:
+            batch = start_batch(
+                simulation,
+                10,
+                life_of=lambda _tags, place, _rng: Life.of(
+                    ("RUNNING", 3600 + 5 * place), ("STOPPING", 100), "COMPLETED"
+                ),
+            )
+            async with simulation.polling(watching(batch)):
+                await anyio.sleep(3600 + 900)
+            truth = simulation.truth()
+            stopped = {life: dict(history)["STOPPING"] for life, history in truth.items()}
+            for event in await simulation.events("stopping"):
+                at = datetime.fromisoformat(event.data["observed_at"])
+                assert at - stopped[event.data["run_id"], event.data["run_uuid"]] < timedelta(seconds=70)
+            assert len(await simulation.events("stopping")) == 10
+
+    virtually(body)
+
+
+def test_ten_thousand_queued_runs_are_followed_without_one_get_run() -> None:
+    async def body() -> None:
+        async with simulated(pace=Pace(ceiling=10)) as simulation:
+            batch = start_batch(
+                simulation,
+                10_000,
+                life_of=lambda *_: Life.of(("PENDING", 86_400), "COMPLETED"),
+                runs_per_second=1000,
+            )
+            async with simulation.polling(watching(batch)) as scope:
+                await anyio.sleep(120)
+                assert scope.rounds is not None
+                assert len(scope.rounds.runs) == 10_000
+            assert simulation.service.calls["GetRun"] == 0
+
+    virtually(body)
