@@ -1,21 +1,25 @@
 """HealthOmics of one account and region over aiobotocore: one client, without retries of its own.
 
 Facts: operations and paths of the API model 2022-11-28; the raw body is kept by an `after-call` handler, since botocore
-drops members that its model does not know. `sts:GetCallerIdentity` needs no permission.
+drops members that its model does not know. `sts:GetCallerIdentity` needs no permission. Behind a custom endpoint STS
+and CloudWatch Logs are asked only where they have addresses of their own: an emulated set-up never asks the real AWS.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from poller.aws import AwsSessions
-from poller.core.errors import BadRequest, Transient
+from poller.core.errors import BadRequest, Denied, Transient
 from poller.core.runs import RUN_ID, Snapshot
+from poller.healthomics.logs import WorkflowLogs
 from poller.healthomics.parse import error_of, page_of, snapshot_of
-from poller.ports import Clock, Page
+from poller.ports import Clock, Manifest, Page
 
 PAGE_SIZE: Final = 100
+NOT_ASKED: Final = "NotAsked"
+"""The code of a question that is not asked at all: CloudWatch Logs of the real AWS, from an emulated set-up."""
 _RAW: Final = "PollerRawBody"
 
 
@@ -30,6 +34,7 @@ class HealthOmics:
         region: str,
         profile: str | None = None,
         endpoint_url: str | None = None,
+        logs_endpoint_url: str | None = None,
         include: tuple[str, ...] = (),
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -38,9 +43,11 @@ class HealthOmics:
         self.region = region
         self.profile = profile
         self.endpoint_url = endpoint_url
+        self.logs_endpoint_url = logs_endpoint_url
         self.include = include
         self.environ = environ
         self._prepared: Any = None
+        self._logs = WorkflowLogs(self._logs_client, clock, include)
 
     async def get_run(self, run_id: str) -> Snapshot:
         """GetRun. Raises: ServiceError; BadRequest without asking if `run_id` is no run id."""
@@ -58,12 +65,29 @@ class HealthOmics:
         body, headers, asked_at, answered_at = await self._call("ListRuns", "list_runs", maxResults=PAGE_SIZE, **given)
         return page_of(body, headers=headers, asked_at=asked_at, answered_at=answered_at)
 
+    async def manifest(
+        self,
+        run_id: str,
+        *,
+        uuid: str | None = None,
+        created: datetime | None = None,
+        spend: Callable[[str], Awaitable[None]],
+    ) -> Manifest | None:
+        """The run's manifest, None while there is none. Raises: ServiceError; Denied where none is asked for."""
+        if not self.logs_endpoint_url and not self.environ.get("AWS_ENDPOINT_URL_LOGS"):
+            try:
+                emulated = await self._is_emulated()
+            except Exception as error:  # the border to botocore: error_of knows what each one means
+                raise error_of(error, "GetLogEvents") from error
+            if emulated:
+                raise Denied(NOT_ASKED, "HealthOmics has an endpoint of its own, and CloudWatch Logs have none")
+        return await self._logs.manifest(run_id, uuid, created, spend)
+
     async def account(self) -> str | None:
         """The account of the credentials; None behind a custom endpoint, unless AWS_ENDPOINT_URL_STS names one."""
         operation = "GetCallerIdentity"
         try:
-            client = await self._client()
-            if not client.meta.config.inject_host_prefix and not self.environ.get("AWS_ENDPOINT_URL_STS"):
+            if not self.environ.get("AWS_ENDPOINT_URL_STS") and await self._is_emulated():
                 return None
             sts = await self.sessions.client("sts", region=self.region, profile=self.profile)
             answer = await sts.get_caller_identity()
@@ -79,6 +103,16 @@ class HealthOmics:
 
     async def close(self) -> None:
         await self.sessions.close()
+
+    async def _is_emulated(self) -> bool:
+        """Whether a custom endpoint is in force: then no other service of the real AWS is asked by itself."""
+        client = await self._client()
+        return not client.meta.config.inject_host_prefix
+
+    async def _logs_client(self) -> Any:
+        return await self.sessions.client(
+            "logs", region=self.region, profile=self.profile, endpoint_url=self.logs_endpoint_url
+        )
 
     async def _client(self) -> Any:
         client = await self.sessions.client(

@@ -147,7 +147,10 @@ class AwsSettings(Table):
     endpoint_url: HttpUrl | None = Field(
         None, description="Another address of HealthOmics: an emulator, a VPC endpoint."
     )
-    logs_endpoint_url: HttpUrl | None = Field(None, description="Another address of CloudWatch Logs.")
+    logs_endpoint_url: HttpUrl | None = Field(
+        None,
+        description="Another address of CloudWatch Logs; where endpoint_url is set and this is not, they are not asked.",
+    )
 
 
 class WatchSettings(Table):

@@ -8,7 +8,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ from poller.gate import RecordGate
 from poller.healthomics.parse import BY_CODE, page_of, snapshot_of
 from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
-from poller.ports import Page, Store
+from poller.ports import Manifest, Page, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
 
@@ -82,6 +82,8 @@ class SimulatedService:
     latency: float = LATENCY
     calls: Counter[str] = field(default_factory=Counter)
     times: list[tuple[float, str, str | None]] = field(default_factory=list)
+    manifests: dict[tuple[str, str], tuple[float, Snapshot]] = field(default_factory=dict)
+    """By run id and uuid: the second from which on it is there, and what it says."""
     throttled: int = 0
     renewed: int = 0
     _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -100,6 +102,35 @@ class SimulatedService:
         query = {key: [value] for key, value in given.items() if value is not None}
         body, asked, answered = await self._call("ListRuns", Request("ListRuns", query=query), None)
         return page_of(body, headers={}, asked_at=asked, answered_at=answered)
+
+    async def manifest(
+        self,
+        run_id: str,
+        *,
+        uuid: str | None = None,
+        created: datetime | None = None,
+        spend: Callable[[str], Awaitable[None]],
+    ) -> Manifest | None:
+        """As the real one: by the uuid, else the newest one, of that creationTime where there is one."""
+        operation = "GetLogEvents" if uuid is not None else "DescribeLogStreams"
+        await spend(operation)
+        self.calls[operation] += 1
+        self.times.append((self.clock.monotonic(), operation, run_id))
+        await anyio.sleep(self.latency)
+        if not self._take(operation):
+            self.throttled += 1
+            raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
+        self.fails(operation, run_id)
+        there = [
+            (since, life, shown)
+            for (of_run, life), (since, shown) in self.manifests.items()
+            if of_run == run_id and since <= self.clock.monotonic()
+        ]
+        for _, life, shown in sorted(there, key=lambda one: one[0], reverse=True):
+            if uuid in (None, life) and created in (None, shown.creation_time):
+                answered = replace(shown, answered_at=self.clock.now(), asked_at=self.clock.now())
+                return Manifest(answered, f"manifest/run/{run_id}/{life}")
+        return None
 
     async def account(self) -> str | None:
         self.fails("GetCallerIdentity", None)
