@@ -61,8 +61,9 @@ class Partings:
             planner.follow(held.known, NEVER)
 
     def next_until(self) -> datetime | None:
-        """When the next answer is held no longer."""
-        return min((held.until for held in self._held.values()), default=None)
+        """When the next manifest is waited for no longer."""
+        waiting = (*self._held.values(), *self._late.values())
+        return min((one.until for one in waiting), default=None)
 
     def resolved(self, now: datetime) -> Iterator[tuple[Held, Snapshot | None, str]]:
         """The answers that wait no longer, with the manifest or None, and what came of asking.

@@ -149,7 +149,7 @@ class AwsSettings(Table):
     )
     logs_endpoint_url: HttpUrl | None = Field(
         None,
-        description="Another address of CloudWatch Logs; where endpoint_url is set and this is not, they are not asked.",
+        description="Another address of CloudWatch Logs; beside endpoint_url they are not asked without it.",
     )
 
 

@@ -4,6 +4,7 @@ The answers are the emulator's own JSON, read by our own parser, so that what is
 """
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,6 +30,7 @@ from poller.emulator.service import Request, Service
 from poller.emulator.world import World
 from poller.foundation import Foundation
 from poller.gate import RecordGate
+from poller.healthomics.manifest import run_of, stream_of
 from poller.healthomics.parse import BY_CODE, page_of, snapshot_of
 from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
@@ -127,7 +129,7 @@ class SimulatedService:
             if of_run == run_id and since <= self.clock.monotonic()
         ]
         for _, life, shown in sorted(there, key=lambda one: one[0], reverse=True):
-            if uuid in (None, life) and created in (None, shown.creation_time):
+            if uuid == life or (uuid is None and created in (None, shown.creation_time)):
                 answered = replace(shown, answered_at=self.clock.now(), asked_at=self.clock.now())
                 return Manifest(answered, f"manifest/run/{run_id}/{life}")
         return None
@@ -192,6 +194,20 @@ class Simulation:
 
     def start_life(self, life: Life, **options: Any) -> str:
         return self.world.start(RunSpec(life=life, **options), instant_of(self.clock.now())).id
+
+    def leave_manifest(self, run_id: str, uuid: str, status: str, at: float = 0, **members: Any) -> None:
+        """Let CloudWatch Logs have the manifest of a run from this second on."""
+        line = {
+            "arn": f"arn:aws:omics:{REGION}:{ACCOUNT}:run/{run_id}",
+            "uuid": uuid,
+            "status": status,
+            "stopTime": (START + timedelta(seconds=at)).isoformat(),
+            **members,
+        }
+        stream = stream_of(run_id, uuid)
+        shown = run_of([json.dumps(line)], run_id, stream, asked_at=START, answered_at=START)
+        assert shown is not None
+        self.service.manifests[run_id, uuid] = (at, shown)
 
     def advance(self) -> None:
         self.world.advance(instant_of(self.clock.now()))

@@ -52,8 +52,8 @@ async def check(
 ) -> ExitCode:
     """Say whether a configuration is right, line by line; with `--probe` also whether it would work here and now.
 
-    `--probe` asks whose the credentials are, tries GetRun and ListRuns once each, looks whether manifests can be read in
-    CloudWatch Logs, opens the record (making it if there is none), and has each sink look whether it could send; it
+    `--probe` asks whose the credentials are, tries GetRun and ListRuns once each, looks whether manifests can be read
+    in CloudWatch Logs, opens the record (making it if there is none), and has each sink look whether it could send; it
     sends nothing. Exit codes: 0 all is well, perhaps with warnings; 1 something would not work; 2 the configuration is
     wrong.
 
