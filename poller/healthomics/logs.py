@@ -74,7 +74,7 @@ class WorkflowLogs:
             if token is not None:
                 asked["nextToken"] = token
             answer = await self._call("GetLogEvents", "get_log_events", asked, spend)
-            lines = [text for one in answer.get("events") or () if isinstance(text := one.get("message"), str)]
+            lines = [text for one in _members(answer, "events") if isinstance(text := one.get("message"), str)]
             yield lines
             events += len(lines)
             size += sum(map(len, lines))
@@ -91,7 +91,7 @@ class WorkflowLogs:
             if token is not None:
                 asked["nextToken"] = token
             answer = await self._call("DescribeLogStreams", "describe_log_streams", asked, spend)
-            yield answer.get("logStreams") or []
+            yield _members(answer, "logStreams")
             following = answer.get("nextToken")
             if not following or following == token:
                 return
@@ -108,3 +108,9 @@ class WorkflowLogs:
                 return {}
             raise error_of(error, operation) from error
         return answer
+
+
+def _members(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects of a list in an answer, without what is none."""
+    listed = answer.get(name)
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []

@@ -18,6 +18,8 @@ from poller.healthomics.parse import error_of, page_of, snapshot_of
 from poller.ports import Clock, Manifest, Page
 
 PAGE_SIZE: Final = 100
+LOGS_ADDRESSES: Final = ("AWS_ENDPOINT_URL_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")
+"""Variables that name an address of CloudWatch Logs: by our short name, and by the one that AWS gives it."""
 NOT_ASKED: Final = "NotAsked"
 """The code of a question that is not asked at all: CloudWatch Logs of the real AWS, from an emulated set-up."""
 _RAW: Final = "PollerRawBody"
@@ -43,7 +45,8 @@ class HealthOmics:
         self.region = region
         self.profile = profile
         self.endpoint_url = endpoint_url
-        self.logs_endpoint_url = logs_endpoint_url
+        named = (environ.get(name) for name in LOGS_ADDRESSES)
+        self.logs_endpoint_url = logs_endpoint_url or next((url for url in named if url), None)
         self.include = include
         self.environ = environ
         self._prepared: Any = None
@@ -74,7 +77,7 @@ class HealthOmics:
         spend: Callable[[str], Awaitable[None]],
     ) -> Manifest | None:
         """The run's manifest, None while there is none. Raises: ServiceError; Denied where none is asked for."""
-        if not self.logs_endpoint_url and not self.environ.get("AWS_ENDPOINT_URL_LOGS"):
+        if self.logs_endpoint_url is None:
             try:
                 emulated = await self._is_emulated()
             except Exception as error:  # the border to botocore: error_of knows what each one means

@@ -62,8 +62,8 @@ class Partings:
 
     def next_until(self) -> datetime | None:
         """When the next manifest is waited for no longer."""
-        waiting = (*self._held.values(), *self._late.values())
-        return min((one.until for one in waiting), default=None)
+        held = [one.until for one in self._held.values()]
+        return min([*held, *(one.until for one in self._late.values())], default=None)
 
     def resolved(self, now: datetime) -> Iterator[tuple[Held, Snapshot | None, str]]:
         """The answers that wait no longer, with the manifest or None, and what came of asking.

@@ -179,7 +179,7 @@ async def _manifests(service: "HealthOmics") -> list[Finding]:
             await _within(service.manifest(PROBE_RUN, uuid=uuid, spend=spend))
         except Denied as error:
             if error.code == NOT_ASKED:
-                hint = "set [aws] logs_endpoint_url or AWS_ENDPOINT_URL_LOGS"
+                hint = "set [aws] logs_endpoint_url or AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"
                 return [Finding("manifests", "not tried", f"{error.message}; {hint}: {cost}")]
             found.append(Finding(operation, "warning", f"{error}: {cost}"))
         except TimeoutError:
