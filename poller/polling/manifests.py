@@ -146,7 +146,8 @@ class Manifests:
             said = f"manifest: {error}"
             self._denied[error.operation] = (self.clock.monotonic() + DENIED_FOR, said)
             wanted.reading = replace(wanted.reading, asked=wanted.reading.asked + 1, left_out=True, said=said)
-            log.warning("manifest.denied", detail=str(error), then="how runs ended that are gone is not told")
+            say = log.warning if error.operation else log.info  # without one nothing was asked: so it is set up
+            say("manifest.denied", detail=str(error), then="how runs ended that are gone is not told")
         except ServiceError as error:
             if isinstance(error, Throttled) and error.operation in self.budgets:
                 cut = budget.throttled(self.budgets[error.operation], self.clock.monotonic(), sent)
