@@ -75,20 +75,27 @@ class Verdicts:
         for one in climbed:
             if one.end is None:
                 judged.append(Judged(vanish(one.known, now, one.evidence), now, evidence=one.evidence))
-            elif self.access.is_ours(one.end):
+            elif self._counts(one.known.run_id, one.end):
                 recovered = _recovered(one.known, one.end, now, one.evidence)
                 judged.append(Judged(recovered, now, kept[one.known.run_id]))
         for held, end, said in parted:
-            if end is None or self.access.is_ours(end):
+            if end is None or self._counts(held.known.run_id, end):
                 started = succeed(held.known, held.look, end, (said,))
                 judged.append(Judged(started, held.look.asked_at, held.look.fields))
         for run_id, (end, evidence) in late.items():
             known = remembered.get(run_id)
             if known is None or known.verdict is not Verdict.VANISHED:
                 self.partings.drop(run_id)
-            elif self.access.is_ours(end):
+            elif self._counts(run_id, end):
                 judged.append(Judged(recover(known, end, evidence), now, kept[run_id]))
         return judged
+
+    def _counts(self, run_id: str, end: Snapshot) -> bool:
+        """Whether a manifest is of the pinned account; the first ARN seen pins it. One that is not is read anew."""
+        if self.access.is_ours(end):
+            return True
+        self.ladders.manifests.forget(run_id)
+        return False
 
     def settle(self, judged: Iterable[Judged], now: datetime) -> None:
         """Verdicts are committed: who vanished is waited for a while longer, everybody else no more."""
