@@ -22,6 +22,7 @@ FIRST_LINES: Final = 10
 PAGE_LINES: Final = 1000
 MOST_EVENTS: Final = 5000
 MOST_BYTES: Final = 8 * 2**20
+MOST_PAGES: Final = 20
 STREAMS_PAGE: Final = 50
 """The service's own limit for a page of DescribeLogStreams."""
 MOST_STREAM_PAGES: Final = 4
@@ -68,7 +69,7 @@ class WorkflowLogs:
     async def _line_pages(self, stream: str, spend: Spend) -> AsyncGenerator[list[str]]:
         events = size = 0
         token: str | None = None
-        while events < MOST_EVENTS and size < MOST_BYTES:
+        for _ in range(MOST_PAGES):
             asked: dict[str, Any] = {"logGroupName": GROUP, "logStreamName": stream, "startFromHead": True}
             asked["limit"] = FIRST_LINES if token is None else PAGE_LINES
             if token is not None:
@@ -79,8 +80,8 @@ class WorkflowLogs:
             events += len(lines)
             size += sum(map(len, lines))
             following = answer.get("nextForwardToken")
-            if not lines or not following or following == token:
-                return  # the service repeats the token at the end
+            if not following or following == token or events >= MOST_EVENTS or size >= MOST_BYTES:
+                return  # the end is where the token repeats itself: a page may be empty though more follow
             token = following
 
     async def _stream_pages(self, run_id: str, spend: Spend) -> AsyncGenerator[list[dict[str, Any]]]:

@@ -239,6 +239,22 @@ async def test_a_service_that_repeats_a_token_is_not_read_for_ever() -> None:
         assert read.spent == ["GetLogEvents"] * 2 + ["DescribeLogStreams"] * 2
 
 
+@pytest.mark.parametrize("pages", [3, 100])
+async def test_an_empty_page_is_not_the_end_and_empty_pages_are_not_read_for_ever(pages: int) -> None:
+    """CloudWatch Logs may answer with nothing while there is more behind the token."""
+
+    async def respond(request: web.BaseRequest) -> web.Response:
+        page = int((await request.json()).get("nextToken", "0"))
+        lines = [{"message": json.dumps(run_line(RUN, LIFE))}] if page == pages else []
+        answer = {"events": lines, "nextForwardToken": str(page + 1)}
+        return web.Response(text=json.dumps(answer), content_type="application/x-amz-json-1.1")
+
+    async with answering(respond) as url, reader(url) as read:
+        found = await read(uuid=LIFE)
+        assert (found is not None) == (pages == 3)
+        assert len(read.spent) == min(pages + 1, reading.MOST_PAGES)
+
+
 @pytest.mark.parametrize("body", ["", "[]", "null", '{"events": null}', '{"events": [null]}', '{"logStreams": 7}'])
 async def test_an_answer_that_is_none_is_an_error_or_no_manifest(body: str) -> None:
     async def respond(_: web.BaseRequest) -> web.Response:
