@@ -7,11 +7,24 @@ from datetime import datetime, timedelta
 import anyio
 import pytest
 
+from poller.bell import Bell
 from poller.core.errors import Blind, Denied, RunGone, ServiceError, Throttled, Transient
-from poller.core.events import Event
+from poller.core.events import Event, Place
 from poller.core.runs import KnownRun, Verdict
+from poller.foundation import Foundation
+from poller.polling.access import Access
 from poller.polling.discovery import Rule
-from tests.unit.polling.simulation import NO_CREDENTIALS, START, Simulation, refused, simulated, virtually
+from poller.polling.manifests import Manifests
+from tests.unit.polling.simulation import (
+    ACCOUNT,
+    NO_CREDENTIALS,
+    REGION,
+    START,
+    Simulation,
+    refused,
+    simulated,
+    virtually,
+)
 from tests.unit.polling.test_loop import BRISK
 
 LIFE, OTHER = "96c57683-74bf-9d6d-ae7e-f09b097db14a", "0ad2c1f0-1111-4222-8333-444455556666"
@@ -211,6 +224,27 @@ def test_hundreds_of_runs_that_vanish_at_once_do_not_storm_cloudwatch_and_each_i
     virtually(body)
 
 
+def test_no_manifest_is_asked_for_twice_before_each_had_its_turn() -> None:
+    async def body() -> None:
+        pace = replace(BRISK, ceiling=3)
+        async with simulated(pace=pace) as simulation:
+            clock, chance = simulation.clock, simulation.rng.random
+            foundation = Foundation(simulation.store, simulation.gate, Bell(), clock, chance, simulation.tally)
+            access = Access(Place(REGION, REGION, ACCOUNT), pace, clock, chance, "test")
+            manifests = Manifests(simulation.service, foundation, access, pace, {})
+            for number in range(100):
+                manifests.want(KnownRun(str(number), uuid=LIFE))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(manifests.run, lambda: True, lambda: None)
+                await anyio.sleep(60)
+                tasks.cancel_scope.cancel()
+            asked = [run for _, _, run in simulation.service.times]
+            assert len(asked) > 150
+            assert len(set(asked[:100])) == 100
+
+    virtually(body)
+
+
 def test_another_account_gives_no_verdict_though_there_is_a_manifest() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
@@ -363,6 +397,7 @@ def test_a_run_that_shows_itself_again_is_not_ended_by_a_manifest_that_comes_lat
             events = await told_within(simulation, run, 600, Rule(discover=True))
             assert [event.kind for event in events] == ["running", "vanished", "failed"]
             assert events[-1].data["reappeared"]
+            assert asked_for(simulation)[-1] < 75, "once it shows itself nobody asks any more"
 
     virtually(body)
 
