@@ -1,6 +1,6 @@
 """What the engine needs of the world, said from its side; adapters fit these, `app/build.py` brings them together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -55,6 +55,14 @@ class BatchPage:
     token: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What CloudWatch Logs keep of a run that ended: `shown` as a GetRun would have said it, and where it was read."""
+
+    shown: Snapshot
+    stream: str
+
+
 class RunService(Protocol):
     """HealthOmics of one account and region. Every failure is one of `core.errors.ServiceError`."""
 
@@ -75,6 +83,22 @@ class RunService(Protocol):
 
     async def list_runs_in_batch(self, batch_id: str, *, token: str | None = None) -> BatchPage:
         """One page of at most 100 submissions."""
+        ...
+
+    async def manifest(
+        self,
+        run_id: str,
+        *,
+        uuid: str | None = None,
+        created: datetime | None = None,
+        spend: Callable[[str], Awaitable[None]],
+    ) -> Manifest | None:
+        """The run's manifest: of the incarnation with this uuid, else of the one created then, else of the newest one.
+
+        None while there is none.
+        Args: `spend` is awaited before each call, with the name of its operation, and returns once that may be made.
+        Raises: Denied also where CloudWatch Logs are not to be asked at all.
+        """
         ...
 
     async def account(self) -> str | None:

@@ -91,7 +91,13 @@ async def open_parts(
         for aws, watch in zip(settings.aws, settings.watch, strict=False):
             region = resolve_region(aws)
             service = HealthOmics(
-                AwsSessions(), clock, region=region, profile=aws.profile, endpoint_url=aws.endpoint_url, include=include
+                AwsSessions(),
+                clock,
+                region=region,
+                profile=aws.profile,
+                endpoint_url=aws.endpoint_url,
+                logs_endpoint_url=aws.logs_endpoint_url,
+                include=include,
             )
             services.append(service)
             scopes.append(

@@ -18,6 +18,7 @@ from poller.core.runs import (
     Question,
     Snapshot,
     Verdict,
+    created_together,
     cut_to_milliseconds,
     incarnation_of,
 )
@@ -215,7 +216,7 @@ def _observe_full(known: KnownRun, look: Snapshot) -> Observed:
     known = replace(known, looked=True, question=None, refused=False)
     transitions: list[Transition] = []
     for seen in known.evidence:
-        known, told, _ = _take(known, _proven(seen, look), evidence=("ListRuns",))
+        known, told, _ = _take(known, proven(seen, look), evidence=("ListRuns",))
         transitions += told
     known = replace(known, evidence=())
     if look.status == "DELETED":
@@ -232,7 +233,7 @@ def _observe_full(known: KnownRun, look: Snapshot) -> Observed:
     return Observed(known, (*transitions, *told), step)
 
 
-def _proven(seen: Evidence, look: Snapshot) -> Snapshot:
+def proven(seen: Evidence, look: Snapshot) -> Snapshot:
     """What the run was when a list showed it, with what a later GetRun says of it that was true then already."""
     started = RANK.get(seen.status, 0) >= RANK["RUNNING"]
     return replace(
@@ -366,6 +367,31 @@ def flush_evidence(known: KnownRun) -> tuple[KnownRun, tuple[Transition, ...]]:
         known, transitions, _ = _take(known, snapshot, evidence=("ListRuns",))
         told += [replace(one, recovered_from="ListRuns" if one.terminal else None) for one in transitions]
     return replace(known, evidence=(), end_seen=None), tuple(told)
+
+
+def recover(known: KnownRun, shown: Snapshot, evidence: tuple[str, ...]) -> Observed:
+    """A manifest tells how a run ended that no GetRun will answer for any more; also after `vanished`.
+
+    What only lists had shown is told first, by the uuid that the manifest gives, then the end, with `recovered_from`.
+    Nothing is told if the end was, if the manifest shows none, or if it is another incarnation's.
+    """
+    if known.verdict is Verdict.ENDED or shown.status not in ENDS or not is_of(known, shown):
+        return Observed(known, (), Step.SAME)
+    known = replace(_identified(known, shown), verdict=None, missing_since=None, refused=False)
+    told: list[Transition] = []
+    for seen in known.evidence:
+        known, transitions, _ = _take(known, proven(seen, shown), evidence=("ListRuns",))
+        told += transitions
+    known, transitions, step = _take(replace(known, evidence=()), shown, evidence=evidence)
+    told += [replace(one, recovered_from="manifest") for one in transitions]
+    return Observed(known, tuple(told), step)
+
+
+def is_of(known: KnownRun, shown: Snapshot) -> bool:
+    """Whether a manifest is of the incarnation that we know: by uuid, else creationTime; any where both are unknown."""
+    if known.uuid is not None:
+        return shown.uuid == known.uuid
+    return known.creation_time is None or created_together(known.creation_time, shown.creation_time)
 
 
 def missed(known: KnownRun, answered_at: datetime) -> KnownRun:

@@ -84,6 +84,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Successor:
+    """A newer incarnation that a GetRun has shown, while the manifest of the one before is asked how that ended."""
+
+    uuid: str | None
+    creation_time: datetime | None
+    seen: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class KnownRun:
     """All that is remembered of a run's newest incarnation.
 
@@ -91,8 +100,8 @@ class KnownRun:
     understood, told or not; None before the first. `since` is when the run entered it, as well as we know; `seen_at`
     when the request was sent that last showed it. `incarnation` is the identity in event ids, fixed with the first
     event. `batch_id` is the batch that named the run and its uuid: its list items are this incarnation, without a
-    GetRun. `refused` is True from an `unreachable` on until a GetRun answers. `question` is what a GetRun is needed for
-    now, None where the cadence decides.
+    GetRun. `refused` is True from an `unreachable` on until a GetRun answers. `successor` is there only until the last
+    event of this incarnation is told. `question` is what a GetRun is needed for now, None where the cadence decides.
     """
 
     run_id: str
@@ -117,6 +126,7 @@ class KnownRun:
     contradictions: tuple[str, ...] = ()
     reappeared: bool = False
     refused: bool = False
+    successor: Successor | None = None
 
     @property
     def live(self) -> bool:
@@ -133,6 +143,13 @@ class KnownRun:
 def cut_to_milliseconds(moment: datetime) -> datetime:
     """The creationTime that tells incarnations apart: cut, not rounded, since lists and GetRun differ in digits."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def created_together(one: datetime | None, other: datetime | None) -> bool:
+    """Whether two creationTimes are one; a millisecond apart is no difference, since one may cut and one round."""
+    if one is None or other is None:
+        return False
+    return abs(cut_to_milliseconds(one) - cut_to_milliseconds(other)) <= timedelta(milliseconds=1)
 
 
 def incarnation_of(uuid: str | None, creation_time: datetime | None) -> str:

@@ -30,6 +30,7 @@ from poller.core.batches import BatchSnapshot
 from poller.core.errors import BadRequest, Blind, Denied, RunGone, ServiceError, Throttled, Transient
 from poller.core.events import PRIVATE_FIELDS, stamp
 from poller.core.runs import RUN_ID, Json, Snapshot
+from poller.healthomics.moments import moment_of
 from poller.ports import BatchPage, BatchRun, Page
 
 _THROTTLES: Final = (
@@ -229,14 +230,10 @@ def _json_object(body: bytes, operation: str) -> Mapping[str, Json]:
 
 
 def _moment(value: Json, name: str, operation: str) -> datetime:
-    """A time of the service as aware UTC; one without a zone is UTC."""
     try:
-        if isinstance(value, bool):
-            raise TypeError("true and false are no times")
-        moment = datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else datetime.fromisoformat(value)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError, OSError) as error:
-        raise Transient("unreadable", f"{name} is no time: {str(value)[:80]!r}", operation=operation) from error
+        return moment_of(value)
+    except ValueError as error:
+        raise Transient("unreadable", f"{name} is {error}", operation=operation) from error
 
 
 def _served_at(headers: Mapping[str, str]) -> datetime | None:

@@ -1,22 +1,28 @@
 """HealthOmics of one account and region over aiobotocore: one client, without retries of its own.
 
 Facts: operations and paths of the API model 2022-11-28; the raw body is kept by an `after-call` handler, since botocore
-drops members that its model does not know. `sts:GetCallerIdentity` needs no permission.
+drops members that its model does not know. `sts:GetCallerIdentity` needs no permission. Behind a custom endpoint STS
+and CloudWatch Logs are asked only where they have addresses of their own: an emulated set-up never asks the real AWS.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from poller.aws import AwsSessions
 from poller.core.batches import BatchSnapshot
-from poller.core.errors import BadRequest, Transient
+from poller.core.errors import BadRequest, Denied, Transient
 from poller.core.runs import RUN_ID, Snapshot
+from poller.healthomics.logs import WorkflowLogs
 from poller.healthomics.parse import batch_page_of, batch_snapshot_of, error_of, page_of, snapshot_of
-from poller.ports import BatchPage, Clock, Page
+from poller.ports import BatchPage, Clock, Manifest, Page
 
 PAGE_SIZE: Final = 100
+LOGS_ADDRESSES: Final = ("AWS_ENDPOINT_URL_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")
+"""Variables that name an address of CloudWatch Logs: by our short name, and by the one that AWS gives it."""
+NOT_ASKED: Final = "NotAsked"
+"""The code of a question that is not asked at all: CloudWatch Logs of the real AWS, from an emulated set-up."""
 _RAW: Final = "PollerRawBody"
 
 
@@ -31,6 +37,7 @@ class HealthOmics:
         region: str,
         profile: str | None = None,
         endpoint_url: str | None = None,
+        logs_endpoint_url: str | None = None,
         include: tuple[str, ...] = (),
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -39,9 +46,12 @@ class HealthOmics:
         self.region = region
         self.profile = profile
         self.endpoint_url = endpoint_url
+        named = (environ.get(name) for name in LOGS_ADDRESSES)
+        self.logs_endpoint_url = logs_endpoint_url or next((url for url in named if url), None)
         self.include = include
         self.environ = environ
         self._prepared: Any = None
+        self._logs = WorkflowLogs(self._logs_client, clock, include)
 
     async def get_run(self, run_id: str) -> Snapshot:
         """GetRun. Raises: ServiceError; BadRequest without asking if `run_id` is no run id."""
@@ -77,12 +87,29 @@ class HealthOmics:
         )
         return batch_page_of(body)
 
+    async def manifest(
+        self,
+        run_id: str,
+        *,
+        uuid: str | None = None,
+        created: datetime | None = None,
+        spend: Callable[[str], Awaitable[None]],
+    ) -> Manifest | None:
+        """The run's manifest, None while there is none. Raises: ServiceError; Denied where none is asked for."""
+        if self.logs_endpoint_url is None:
+            try:
+                emulated = await self._is_emulated()
+            except Exception as error:  # the border to botocore: error_of knows what each one means
+                raise error_of(error, "GetLogEvents") from error
+            if emulated:
+                raise Denied(NOT_ASKED, "HealthOmics has an endpoint of its own, and CloudWatch Logs have none")
+        return await self._logs.manifest(run_id, uuid, created, spend)
+
     async def account(self) -> str | None:
         """The account of the credentials; None behind a custom endpoint, unless AWS_ENDPOINT_URL_STS names one."""
         operation = "GetCallerIdentity"
         try:
-            client = await self._client()
-            if not client.meta.config.inject_host_prefix and not self.environ.get("AWS_ENDPOINT_URL_STS"):
+            if not self.environ.get("AWS_ENDPOINT_URL_STS") and await self._is_emulated():
                 return None
             sts = await self.sessions.client("sts", region=self.region, profile=self.profile)
             answer = await sts.get_caller_identity()
@@ -98,6 +125,16 @@ class HealthOmics:
 
     async def close(self) -> None:
         await self.sessions.close()
+
+    async def _is_emulated(self) -> bool:
+        """Whether a custom endpoint is in force: then no other service of the real AWS is asked by itself."""
+        client = await self._client()
+        return not client.meta.config.inject_host_prefix
+
+    async def _logs_client(self) -> Any:
+        return await self.sessions.client(
+            "logs", region=self.region, profile=self.profile, endpoint_url=self.logs_endpoint_url
+        )
 
     async def _client(self) -> Any:
         client = await self.sessions.client(

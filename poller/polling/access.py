@@ -91,6 +91,17 @@ class Access:
         self.lost(Cause.WRONG_ACCOUNT, self.wrong_account(found["account"]))
         return False
 
+    def is_foreign(self, manifest: Snapshot) -> str | None:
+        """Why a manifest says nothing of our runs, None if it may: its ARN is of another account or region."""
+        found = RUN_ARN.fullmatch(str(manifest.fields.get("arn", "")))
+        if found is None:
+            return None
+        if found["region"] != self.place.region:
+            return f"it is of region {found['region']}, and this scope of {self.place.region}"
+        if self.place.account_id is not None and found["account"] != self.place.account_id:
+            return self.wrong_account(found["account"])
+        return None
+
     def wrong_account(self, account_id: str) -> str:
         """The sentence that says whose answers these are, and whose are expected."""
         return f"the answers are of account {account_id}; this record follows account {self.place.account_id}"

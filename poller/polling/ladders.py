@@ -1,7 +1,7 @@
 """The runs that GetRun did not find, each on its rung of the verdict ladder (`core/vanishing.py` has the rungs)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -9,9 +9,19 @@ from poller.core.cadence import Pace
 from poller.core.errors import ServiceError
 from poller.core.planner import Planner
 from poller.core.runs import KnownRun, Snapshot
-from poller.core.vanishing import Ladder, Rung, next_rung
+from poller.core.vanishing import Ladder, Rung, Terms, next_rung, tried
+from poller.polling.manifests import Manifests
 
 NEVER: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Climbed:
+    """What the ladder comes to for one run: the end that its manifest shows, if it does, and what was tried."""
+
+    known: KnownRun
+    end: Snapshot | None
+    evidence: tuple[str, ...]
 
 
 class Ladders:
@@ -20,12 +30,14 @@ class Ladders:
     def __init__(
         self,
         planner: Planner,
+        manifests: Manifests,
         pace: Pace,
         runs: Mapping[str, KnownRun],
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
     ) -> None:
         self.planner = planner
+        self.manifests = manifests
         self.pace = pace
         self.runs = runs
         self.now = now
@@ -48,10 +60,11 @@ class Ladders:
         said = f"GetRun: DELETED at {look.answered_at.isoformat()}"
         self._ladders.setdefault(look.run_id, Ladder(look.answered_at, evidence=(said,)))
 
-    def leave(self, run_id: str) -> None:
-        """The run was seen, or is followed no more."""
-        self._ladders.pop(run_id, None)
+    def leave(self, run_id: str, *, still_wanted: bool = False) -> None:
+        """The run was seen, or is followed no more; its manifest may be `still_wanted`."""
         self._sweep_wanted.pop(run_id, None)
+        if self._ladders.pop(run_id, None) is not None and not still_wanted:
+            self.manifests.forget(run_id)
 
     def shown_by_list(self, known: KnownRun, item: Snapshot) -> None:
         """A list shows the run. If it was asked after GetRun first missed it, GetRun is asked again: who is right?"""
@@ -67,16 +80,13 @@ class Ladders:
     def lists_read(self, since: float) -> None:
         """All active lists were read whole, none begun before `since`: who waited for that is not among them."""
         for run_id, ladder in self._ladders.items():
-            if since >= self._sweep_wanted.get(run_id, NEVER):
+            if not ladder.listed and since >= self._sweep_wanted.get(run_id, NEVER):
                 said = "ListRuns: not among the active runs"
                 self._ladders[run_id] = replace(ladder, listed=True, evidence=(*ladder.evidence, said))
 
     def plan(self) -> None:
         """Put the next question about each missing run on the agenda."""
-        for run_id, ladder in self._ladders.items():
-            known = self.runs.get(run_id)
-            if known is None:
-                continue
+        for run_id, known, ladder in self._followed():
             rung, at = self._rung(known, ladder)
             ask = rung is Rung.GET_RUN
             self.planner.follow(known, self.monotonic() + (at - self.now()).total_seconds() if ask else NEVER)
@@ -84,39 +94,40 @@ class Ladders:
                 self._sweep_wanted[run_id] = self.monotonic()
                 self.planner.sweep_all()
 
-    def at_the_top(self) -> Iterator[tuple[KnownRun, tuple[str, ...]]]:
-        """The runs of which nothing more is to be asked, with the evidence that was tried."""
-        for run_id in list(self._ladders):
-            known = self.runs.get(run_id)
-            if known is not None and self._rung(known, self._ladders[run_id])[0] is Rung.VANISHED:
-                yield known, self._ladders[run_id].evidence
+    def at_the_top(self) -> Iterator[Climbed]:
+        """The runs of which nothing more is to be asked; manifests whose turn has come are asked for."""
+        for run_id, known, ladder in self._followed():
+            rung, _ = self._rung(known, ladder)
+            if rung is Rung.TOP:
+                reading = self.manifests.reading(run_id)
+                evidence = tried(ladder, reading, lists_allowed=self.planner.lists_allowed)
+                yield Climbed(known, reading.end, evidence)
+            elif rung is Rung.MANIFEST or ladder.contradicted:
+                self.manifests.want(known)
 
     def deadline(self) -> datetime | None:
-        """When the next run that waits for the lists, or that they contradict, is declared gone."""
-        waiting = [
-            self._ladders[run_id].missing_since + self.pace.vanish_deadline
-            for run_id in list(self._ladders)
-            if run_id in self.runs
-            and (
-                self._ladders[run_id].contradicted
-                or self._rung(self.runs[run_id], self._ladders[run_id])[0] is Rung.LIST_RUNS
-            )
-        ]
-        return min(waiting, default=None)
+        """When the next run that waits for lists or its manifest, or that lists contradict, goes on without."""
+        moments = []
+        for _, known, ladder in self._followed():
+            rung, until = self._rung(known, ladder)
+            if ladder.contradicted:
+                moments.append(ladder.missing_since + self.pace.vanish_deadline)
+            elif rung in (Rung.LIST_RUNS, Rung.MANIFEST):
+                moments.append(until)
+        return min(moments, default=None)
+
+    def _followed(self) -> Iterator[tuple[str, KnownRun, Ladder]]:
+        for run_id, ladder in list(self._ladders.items()):
+            known = self.runs.get(run_id)
+            if known is not None:
+                yield run_id, known, ladder
 
     def _rung(self, known: KnownRun, ladder: Ladder) -> tuple[Rung, datetime]:
-        rung, at = next_rung(
-            ladder,
+        terms = Terms(
             seen_before=known.seen_at is not None,
             shown_deleted=known.shown_deleted,
+            lists_allowed=self.planner.lists_allowed,
             pause=self.pace.min_interval,
             deadline=self.pace.vanish_deadline,
         )
-        late = self.now() >= ladder.missing_since + self.pace.vanish_deadline
-        if ladder.contradicted and late:
-            return Rung.VANISHED, at
-        if rung is Rung.LIST_RUNS and (late or not self.planner.lists_allowed):
-            said = "ListRuns: not read whole in time" if late else "ListRuns: not allowed"
-            self._ladders[known.run_id] = replace(ladder, listed=True, evidence=(*ladder.evidence, said))
-            return Rung.VANISHED, at
-        return rung, at
+        return next_rung(ladder, self.manifests.reading(known.run_id), self.now(), terms)

@@ -25,6 +25,7 @@ from poller.polling.access import Access
 from poller.polling.batches import Batches
 from poller.polling.discovery import Discovery, Rule
 from poller.polling.looks import Answer, Look, Looks, Operation, operation_of
+from poller.polling.manifests import Manifests
 from poller.polling.rounds import Rounds
 from poller.polling.waiters import Waiters
 from poller.ports import RunService, ScopeState
@@ -121,16 +122,17 @@ class Scope:
         )
         tally, chance = self.foundation.tally, self.foundation.chance
         self._looks = looks = Looks(self.service, self.clock, tally, ceiling=self.pace.ceiling, rates=state.rates)
+        access = Access(replace(self.place, account_id=state.account_id), self.pace, self.clock, chance, self.instance)
+        manifests = Manifests(self.service, self.foundation, access, self.pace, state.rates)
         self.rounds = rounds = Rounds(
             self.foundation,
-            access=Access(
-                replace(self.place, account_id=state.account_id), self.pace, self.clock, chance, self.instance
-            ),
+            access=access,
+            manifests=manifests,
             pace=self.pace,
             planner=planner,
             batches=Batches(self.pace, self.clock, chance),
             discovery=Discovery(self.rule, state.discovered_through or self._started_at, by_our_clock=first_start),
-            rates=lambda: looks.rates,
+            rates=lambda: looks.rates | manifests.rates,
             waiters=self._waiters,
             include=self.include,
         )
@@ -148,6 +150,7 @@ class Scope:
         async with send, receive, anyio.create_task_group() as tasks:
             tasks.start_soon(self._commit_answers, receive, rounds, name="commit")
             tasks.start_soon(self._notice_watches, rounds, name="watches")
+            tasks.start_soon(manifests.run, lambda: self._may_ask_more(rounds), self.wake, name="manifests")
             task_status.started()
             await self._ask(tasks, send, planner, looks, rounds)
 
@@ -201,7 +204,7 @@ class Scope:
                     await self._identify(rounds)
                 else:
                     self._start_looks(tasks, send, planner, looks)
-            if any(rounds.ladders.at_the_top()) and not rounds.access.sight.blind:
+            if rounds.verdicts.are_due(self.clock.now()) and not rounds.access.sight.blind:
                 await self._climb(rounds)
             if self._stopping and not self._open_looks:
                 self._idle.set()
@@ -295,6 +298,10 @@ class Scope:
         self.wake()
         return True
 
+    def _may_ask_more(self, rounds: Rounds) -> bool:
+        """Whether manifests may be asked for: not while stopping, and not by whoever cannot be sure of the account."""
+        return self._identified and not self._stopping and not rounds.access.sight.blind
+
     async def _climb(self, rounds: Rounds) -> None:
         """Declare gone what is gone, once it is sure that we still ask the account that we were asking."""
         if await self._identify(rounds):
@@ -314,7 +321,7 @@ class Scope:
         else:
             waits += [looks.wait_seconds(operation) for operation in due_lanes]
         if not rounds.access.sight.blind:
-            waits += self._seconds_until(rounds.ladders.deadline())
+            waits += self._seconds_until(rounds.verdicts.next_at())
         waits += self._seconds_until(rounds.access.blind_at())
         finite = [wait for wait in waits if wait != float("inf")]
         return max(min(finite), 0.001) if finite else None
@@ -336,6 +343,7 @@ class Scope:
         rounds.take_up(keep)
         remembered = await self.gate.insist(lambda: self.store.batches(self.name))
         rounds.batches.take_up(self.rule.batches, remembered)
+        await self.gate.insist(lambda: rounds.partings.take_up(self.store, self.name, self.clock.now()))
         await self._follow_ids(named, rounds)
         await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
         rounds.start_discovery()

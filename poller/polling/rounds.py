@@ -18,11 +18,12 @@ from poller.core.cadence import Pace, next_look
 from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled
 from poller.core.events import Draft, batch_event, event_of, short_type
 from poller.core.lists import ENDED_LISTS, ListName
-from poller.core.machine import Observed, Step, Transition, missed, observe, refuse, vanish
+from poller.core.machine import Observed, Step, Transition, missed, observe, refuse
 from poller.core.planner import GetRunLook, Planner
 from poller.core.retries import full_jitter
 from poller.core.runs import Json, KnownRun, Question, Snapshot, Verdict
 from poller.core.sight import Cause
+from poller.core.succession import await_manifest, is_succeeded, kept_look, succeed
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import DENIED_PAUSE, Batches
@@ -42,6 +43,9 @@ from poller.polling.looks import (
     RunShown,
     operation_of,
 )
+from poller.polling.manifests import Manifests
+from poller.polling.partings import Partings
+from poller.polling.verdicts import Verdicts
 from poller.polling.waiters import Waiters
 from poller.ports import Round, ScopeState
 
@@ -84,6 +88,7 @@ class Rounds:
         foundation: Foundation,
         *,
         access: Access,
+        manifests: Manifests,
         planner: Planner,
         discovery: Discovery,
         batches: Batches,
@@ -106,7 +111,9 @@ class Rounds:
         self.rates = rates
         self.include = include
         self.runs: dict[str, KnownRun] = {}
-        self.ladders = Ladders(planner, pace, self.runs, self.clock.now, self.clock.monotonic)
+        self.ladders = Ladders(planner, manifests, pace, self.runs, self.clock.now, self.clock.monotonic)
+        self.partings = Partings(manifests)
+        self.verdicts = Verdicts(self.ladders, self.partings, access)
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
         self._batch_failures: dict[str, int] = {}
@@ -162,7 +169,7 @@ class Rounds:
         self._plan(work)
         for answer in answers:
             known = work.runs.get(answer.look.run_id) if isinstance(answer.look, GetRunLook) else None
-            if known is not None and isinstance(answer, RunShown):
+            if known is not None and isinstance(answer, RunShown) and known.successor is None:
                 self.waiters.answer(known, answer.snapshot.asked_at)
             elif (
                 known is not None and isinstance(answer, RunMissing | RunRefused) and (not known.live or known.refused)
@@ -190,6 +197,7 @@ class Rounds:
     async def let_go(self, run_id: str) -> None:
         """Look at a run no more; what is known of it stays in the record."""
         async with self._one_at_a_time:
+            self.partings.drop(run_id)
             self._let_go(run_id)
 
     def _let_go(self, run_id: str) -> None:
@@ -211,23 +219,29 @@ class Rounds:
     def ask_soon(self, run_id: str) -> None:
         """Ask about a followed run as soon as min_interval allows."""
         known = self.runs.get(run_id)
-        if known is not None and run_id not in self.ladders:
+        if known is not None and run_id not in self.ladders and run_id not in self.partings:
             asked = replace(known, question=known.question or Question.FIRST)
             self.planner.follow(asked, self.clock.monotonic())
 
     async def climb(self) -> None:
-        """Declare gone the runs of which nothing more is to be asked."""
+        """Judge the runs of which nothing more is to be asked: by their manifests, else they are gone."""
         async with self._one_at_a_time:
-            now = self.clock.now()
-            work = _Work()
-            for known, evidence in self.ladders.at_the_top():
-                self._apply(work, vanish(known, now, evidence))
+            now, work, account = self.clock.now(), _Work(), self.access.place.account_id
+            judged = await self.verdicts.judge(
+                now,
+                known_runs=lambda ids: self.gate.insist(lambda: self.store.known_runs(self.scope, ids)),
+                snapshots=lambda ids: self.gate.insist(lambda: self.store.snapshots(self.scope, ids)),
+            )
+            for one in judged:
+                self._apply(work, one.observed)
+                if one.fields is not None:
+                    work.snapshots[one.run_id] = one.fields
+            work.state_changed = self.access.place.account_id != account
             await self._write(work)
-            for run_id in work.runs:
-                self.ladders.leave(run_id)
+            self.verdicts.settle(judged, now)
             self._plan(work)
-            for known in work.runs.values():
-                self.waiters.answer(known, now)
+            for one in judged:
+                self.waiters.answer(one.observed.known, one.asked_at)
 
     async def lost(self, cause: Cause, detail: str) -> None:
         """Note that there is no access, and tell it."""
@@ -263,6 +277,12 @@ class Rounds:
         self._failures.pop(run_id, None)
         seconds = (self.clock.now() - snapshot.asked_at).total_seconds()
         work.shown[run_id] = self.clock.monotonic() - seconds - CLOCKS_DIFFER
+        self.partings.drop(run_id)
+        if is_succeeded(known, snapshot):
+            self._apply(work, Observed(await_manifest(known, snapshot), (), Step.SAME))
+            self.ladders.leave(run_id)
+            self.partings.hold(work.runs[run_id], snapshot, self.clock.now() + self.pace.vanish_deadline)
+            return
         observed = observe(known, snapshot)
         if not known.looked or observed.transitions:
             work.snapshots[run_id] = snapshot.fields
@@ -277,6 +297,10 @@ class Rounds:
         known = self._known(work, answer.look.run_id)
         if known is None:
             return
+        look = kept_look(known)
+        if look is not None:  # shown before a crash, and gone since
+            self._apply(work, succeed(known, look, None, ("manifest: not asked: interrupted",)))
+            known = work.runs[known.run_id]
         gone = missed(known, answer.answered_at)
         self._apply(work, Observed(gone, (), Step.SAME))
         if gone.live:
@@ -535,6 +559,7 @@ class Rounds:
         for known_batch in work.batches.values():
             self.batches.update(known_batch)
         self.ladders.plan()
+        self.partings.plan(self.planner)
 
     def _backoff(self, failures: int) -> float:
         return full_jitter(failures, FIRST_RETRY, self.pace.max_interval, self.chance()).total_seconds()

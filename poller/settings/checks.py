@@ -54,11 +54,6 @@ NOT_YET: Final = (
         "assuming a role does not work yet; name a profile of the AWS configuration that assumes it",
     ),
     NotYet(
-        ("aws", 0, "logs_endpoint_url"),
-        lambda s: any(aws.logs_endpoint_url for aws in s.aws),
-        "CloudWatch Logs are not read yet; take this line out",
-    ),
-    NotYet(
         ("store", "url"),
         lambda s: s.store.url.startswith("postgresql"),
         "PostgreSQL does not work yet; give a file, such as sqlite:///omics-poller.db",

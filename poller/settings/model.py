@@ -154,7 +154,10 @@ class AwsSettings(Table):
     endpoint_url: HttpUrl | None = Field(
         None, description="Another address of HealthOmics: an emulator, a VPC endpoint."
     )
-    logs_endpoint_url: HttpUrl | None = Field(None, description="Another address of CloudWatch Logs.")
+    logs_endpoint_url: HttpUrl | None = Field(
+        None,
+        description="Another address of CloudWatch Logs; beside endpoint_url they are not asked without it.",
+    )
 
 
 class WatchSettings(Table):

@@ -68,6 +68,26 @@ class Life:
         return status
 
 
+def manifest(life: Life, read: float, *, with_uuid: bool = True, with_created: bool = True) -> Snapshot | None:
+    """What CloudWatch Logs have of a life at a second: its end as it truly was, from ten seconds after it on."""
+    status, ended = life.history[-1]
+    if status not in ENDS or read < ended + 10:
+        return None
+    begun = life.entered("RUNNING")
+    created = at(life.created)
+    return Snapshot(
+        run_id=RUN_ID,
+        status=status,
+        full=False,
+        asked_at=at(read),
+        answered_at=at(read + 0.2),
+        uuid=life.uuid if with_uuid else None,
+        creation_time=created.replace(microsecond=created.microsecond // 1000 * 1000) if with_created else None,
+        start_time=None if begun is None else at(begun),
+        stop_time=at(ended),
+    )
+
+
 def answer(
     lives: Sequence[Life],
     asked: float,

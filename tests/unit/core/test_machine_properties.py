@@ -8,10 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poller.core.events import Place, event_of
-from poller.core.machine import Transition, missed, observe, refuse, vanish
+from poller.core.machine import Transition, missed, observe, recover, refuse, vanish
 from poller.core.runs import EmitFirst, KnownRun, Question, Snapshot, Verdict
+from poller.core.succession import await_manifest, is_succeeded, kept_look, succeed
 
-from .lives import ENDS, PATH, RANKS, RUN_ID, Life, answer, at
+from .lives import ENDS, PATH, RANKS, RUN_ID, Life, answer, at, manifest
 
 PLACE = Place("lab", "us-east-1", "123456789012")
 STATUS_KINDS = {status.lower() for status in RANKS}
@@ -70,6 +71,7 @@ class Watcher:
     ids: set[str] = field(default_factory=set)
     misses: int = 0
     comparable: bool = True
+    held: Snapshot | None = None
 
     def tell(self, transitions: tuple[Transition, ...]) -> None:
         for one in transitions:
@@ -88,6 +90,22 @@ class Watcher:
         assert not observe(self.known, snapshot).transitions, "the same answer once more tells nothing"
         if snapshot.full and self.known.creation_time == cut(snapshot) and snapshot.status in ENDS:
             assert self.known.verdict is Verdict.ENDED, "GetRun showed the end"
+
+    def look(self, snapshot: Snapshot, *, asks_manifests: bool) -> None:
+        """A GetRun answered; one that shows the next incarnation may wait for the manifest of the last one."""
+        if asks_manifests and is_succeeded(self.known, snapshot):
+            self.known, self.held = await_manifest(self.known, snapshot), snapshot
+        else:
+            self.apply(snapshot)
+
+    def go_on(self, shown: Snapshot | None) -> None:
+        """The manifest of the old incarnation was asked for, and the answer that waited is applied."""
+        look = self.held or kept_look(self.known)
+        assert look is not None
+        self.known, transitions, _ = succeed(self.known, look, shown, ("manifest",))
+        self.held = None
+        self.tell(transitions)
+        assert self.known.successor is None
 
     def life_of(self, one: Transition) -> Life | None:
         """Whose event it is; None: of a run that was never seen."""
@@ -117,11 +135,22 @@ def watched(
     watcher = Watcher(truth, KnownRun(RUN_ID, emit_first=emit_first), comparable=not gaps)
     late: Snapshot | None = None
     second = draw(st.sampled_from([0.0, 11.0, 200.0]))
+    asks_manifests = draw(st.booleans())
     operations = ["get", "get", "list", "list", "list", "climb", "late", *(["refuse"] if refusals else [])]
+    operations += ["manifest", "manifest"] if asks_manifests else []
     for _ in range(draw(st.integers(1, 25))):
         second += draw(st.sampled_from([1.0, 7.0, 40.0, 400.0]))
         lag = draw(st.sampled_from([0.0, 0.0, 0.0, 30.0, 500.0])) if stale else 0.0
         operation = draw(st.sampled_from(operations))
+        if watcher.known.successor is not None:
+            comes = draw(st.sampled_from(["crash", "manifest", "nothing yet"]))
+            shown = answer(truth, second, lag=lag)
+            if comes == "manifest":
+                watcher.go_on(draw(st.sampled_from([None, *manifests(truth, second)])))
+            elif comes == "crash" and shown is not None:  # only what was written is left of the answer that waited
+                watcher.held = None
+                watcher.look(shown, asks_manifests=True)
+            continue
         if operation in ("get", "list", "late"):
             full = operation == "get" or (operation == "late" and draw(st.booleans()))
             shown = answer(
@@ -134,9 +163,11 @@ def watched(
             )
             if operation == "late" and stale:
                 late, shown = shown, late  # what was asked before comes after what was asked later
-            if shown is not None:
+            if shown is not None and shown.full:
+                watcher.look(shown, asks_manifests=asks_manifests)
+                watcher.misses = 0
+            elif shown is not None:
                 watcher.apply(shown)
-                watcher.misses = 0 if full else watcher.misses
             elif full and operation == "get":
                 watcher.known = missed(watcher.known, at(second + 0.2))
                 watcher.misses += 1
@@ -146,7 +177,20 @@ def watched(
         elif operation == "refuse" and draw(st.integers(0, 3)) == 0:
             watcher.known, transitions, _ = refuse(watcher.known, at(second), "ValidationException")
             watcher.tell(transitions)
+        elif operation == "manifest" and (watcher.misses > 1 or watcher.known.verdict is Verdict.VANISHED):
+            for shown in manifests(truth, second):
+                before = watcher.known
+                watcher.known, transitions, _ = recover(before, shown, ("GetRun", "ListRuns", "manifest"))
+                watcher.tell(transitions)
+                assert not recover(watcher.known, shown, ("again",)).transitions
+    if watcher.known.successor is not None:
+        watcher.go_on(None)
     return watcher
+
+
+def manifests(truth: tuple[Life, ...], second: float) -> list[Snapshot]:
+    """The manifests of all lives that are there."""
+    return [shown for life in truth if (shown := manifest(life, second)) is not None]
 
 
 @thorough
@@ -271,7 +315,8 @@ def test_an_end_is_told_only_from_a_get_run_or_says_where_it_was_recovered(watch
     for one in watcher.told:
         if one.terminal:
             assert one.snapshot is not None
-            assert one.snapshot.full or one.recovered_from == "ListRuns" or one.status == "DELETED"
+            assert one.snapshot.full or one.recovered_from in ("ListRuns", "manifest") or one.status == "DELETED"
+            assert one.recovered_from != "manifest" or one.evidence
         else:
             assert one.recovered_from is None
 
@@ -335,3 +380,19 @@ def test_no_status_that_the_service_showed_is_lost_whether_a_list_or_get_run_sho
     assert [one.observed_at for one in told] == [one.answered_at for one in shown_first.values()]
     assert {one.incarnation for one in told} == {"uuid-0"}
     assert {one.uuid for one in told} == {"uuid-0"}
+
+
+@thorough
+@given(watched(emit=False, refusals=False))
+def test_once_a_manifest_shows_it_the_end_of_a_run_that_is_gone_is_told_exactly_once(watcher: Watcher) -> None:
+    last = watcher.lives[-1]
+    shown = manifest(last, 100_000.0)
+    if shown is None or (watcher.known.uuid or last.uuid) != last.uuid or watcher.known.status == "DELETED":
+        return
+    if watcher.known.creation_time is not None and watcher.known.creation_time != cut(shown):
+        return
+    watcher.known, transitions, _ = recover(watcher.known, shown, ("manifest",))
+    watcher.tell(transitions)
+    assert watcher.known.verdict is Verdict.ENDED
+    assert watcher.known.status in ENDS
+    assert sum(one.terminal for one in watcher.of(last)) == 1

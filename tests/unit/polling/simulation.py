@@ -4,11 +4,12 @@ The answers are the emulator's own JSON, read by our own parser, so that what is
 """
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,10 +32,11 @@ from poller.emulator.service import Request, Service
 from poller.emulator.world import World
 from poller.foundation import Foundation
 from poller.gate import RecordGate
+from poller.healthomics.manifest import run_of, stream_of
 from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, page_of, snapshot_of
 from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
-from poller.ports import BatchPage, Page, Store
+from poller.ports import BatchPage, Manifest, Page, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
 
@@ -85,6 +87,8 @@ class SimulatedService:
     counters_lag: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
     times: list[tuple[float, str, str | None]] = field(default_factory=list)
+    manifests: dict[tuple[str, str], tuple[float, Snapshot]] = field(default_factory=dict)
+    """By run id and uuid: the second from which on it is there, and what it says."""
     throttled: int = 0
     renewed: int = 0
     _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -119,6 +123,35 @@ class SimulatedService:
         request = Request("ListRunsInBatch", {"batchId": batch_id}, query)
         body, _, _ = await self._call("ListRunsInBatch", request, None)
         return batch_page_of(body)
+
+    async def manifest(
+        self,
+        run_id: str,
+        *,
+        uuid: str | None = None,
+        created: datetime | None = None,
+        spend: Callable[[str], Awaitable[None]],
+    ) -> Manifest | None:
+        """As the real one: by the uuid, else the newest one, of that creationTime where there is one."""
+        operation = "GetLogEvents" if uuid is not None else "DescribeLogStreams"
+        await spend(operation)
+        self.calls[operation] += 1
+        self.times.append((self.clock.monotonic(), operation, run_id))
+        await anyio.sleep(self.latency)
+        if not self._take(operation):
+            self.throttled += 1
+            raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
+        self.fails(operation, run_id)
+        there = [
+            (since, life, shown)
+            for (of_run, life), (since, shown) in self.manifests.items()
+            if of_run == run_id and since <= self.clock.monotonic()
+        ]
+        for _, life, shown in sorted(there, key=lambda one: one[0], reverse=True):
+            if uuid == life or (uuid is None and created in (None, shown.creation_time)):
+                answered = replace(shown, answered_at=self.clock.now(), asked_at=self.clock.now())
+                return Manifest(answered, f"manifest/run/{run_id}/{life}")
+        return None
 
     async def account(self) -> str | None:
         self.fails("GetCallerIdentity", None)
@@ -180,6 +213,20 @@ class Simulation:
 
     def start_life(self, life: Life, **options: Any) -> str:
         return self.world.start(RunSpec(life=life, **options), instant_of(self.clock.now())).id
+
+    def leave_manifest(self, run_id: str, uuid: str, status: str, at: float = 0, **members: Any) -> None:
+        """Let CloudWatch Logs have the manifest of a run from this second on."""
+        line = {
+            "arn": f"arn:aws:omics:{REGION}:{ACCOUNT}:run/{run_id}",
+            "uuid": uuid,
+            "status": status,
+            "stopTime": (START + timedelta(seconds=at)).isoformat(),
+            **members,
+        }
+        stream = stream_of(run_id, uuid)
+        shown = run_of([json.dumps(line)], run_id, stream, asked_at=START, answered_at=START)
+        assert shown is not None
+        self.service.manifests[run_id, uuid] = (at, shown)
 
     def advance(self) -> None:
         self.world.advance(instant_of(self.clock.now()))

@@ -1,4 +1,4 @@
-"""Batches, held over virtual hours: their runs from submission on, their own statuses, and what their counters hint at."""
+"""Batches, held over virtual hours: their runs from submission on, their own statuses, what their counters hint at."""
 
 import random
 from collections.abc import Mapping

@@ -268,7 +268,12 @@ def test_a_run_that_vanishes_is_told_within_its_deadline_with_the_evidence(disco
             assert (await simulation.kinds(run))[-1] == "vanished"
             (vanished,) = await simulation.events("vanished")
             assert vanished.data["previous_status"] == "RUNNING"
-            assert [said.split(":")[0] for said in vanished.data["evidence"]] == ["GetRun", "GetRun", "ListRuns"]
+            assert [said.split(":")[0] for said in vanished.data["evidence"]] == [
+                "GetRun",
+                "GetRun",
+                "ListRuns",
+                "manifest",
+            ]
             missing = START + timedelta(seconds=65)
             assert vanished.time - missing < BRISK.max_interval + BRISK.vanish_deadline + timedelta(seconds=1)
 
@@ -621,6 +626,7 @@ def test_a_run_vanishes_at_its_deadline_though_the_lists_fail() -> None:
                 await anyio.sleep(60)
             assert await simulation.kinds(run) == ["running", "vanished"]
             (vanished,) = await simulation.events("vanished")
-            assert vanished.data["evidence"][-1] == "ListRuns: not read whole in time"
+            assert vanished.data["evidence"][-2] == "ListRuns: not read whole in time"
+            assert vanished.data["evidence"][-1].startswith("manifest: not there")
 
     virtually(body)

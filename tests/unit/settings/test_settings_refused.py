@@ -224,10 +224,6 @@ REFUSED: Final = [
         ["config.toml:2 [aws] role_arn: assuming a role does not work yet"],
     ),
     (
-        '[aws]\nlogs_endpoint_url = "http://127.0.0.1:1"\n',
-        ["config.toml:2 [aws] logs_endpoint_url: CloudWatch Logs are not read yet"],
-    ),
-    (
         '[store]\nurl = "postgresql://u:planted-in-the-text@h/d"\n',
         ["config.toml:2 [store] url: PostgreSQL does not work yet"],
     ),

@@ -21,9 +21,13 @@ Verdict = Literal["ok", "warning", "failed", "not tried"]
 
 PROBE_RUN: Final = "1"
 """A run id that does not exist: without permission the answer is AccessDenied, with it ResourceNotFound."""
+PROBE_UUID: Final = "00000000-0000-0000-0000-000000000000"
+"""Of no run: to look for its manifest shows whether it may be looked for."""
 COSTS: Final = {
     "GetRun": "no run can be followed without it",
     "ListRuns": "nothing is discovered without it, and every run costs GetRun calls of its own",
+    "GetLogEvents": "how a run ended that is gone before its end was seen stays unknown: it is told as vanished",
+    "DescribeLogStreams": "the same for runs that no GetRun has ever shown",
 }
 SECONDS: Final = 30.0
 """Longest wait for one answer."""
@@ -48,9 +52,10 @@ async def check(
 ) -> ExitCode:
     """Say whether a configuration is right, line by line; with `--probe` also whether it would work here and now.
 
-    `--probe` asks whose the credentials are, tries GetRun and ListRuns once each, opens the record (making it if there
-    is none), and has each sink look whether it could send; it sends nothing. Exit codes: 0 all is well, perhaps with
-    warnings; 1 something would not work; 2 the configuration is wrong.
+    `--probe` asks whose the credentials are, tries GetRun and ListRuns once each, looks whether manifests can be read
+    in CloudWatch Logs, opens the record (making it if there is none), and has each sink look whether it could send; it
+    sends nothing. Exit codes: 0 all is well, perhaps with warnings; 1 something would not work; 2 the configuration is
+    wrong.
 
     **Examples**
 
@@ -95,9 +100,17 @@ async def _probes(loaded: "Loaded") -> list[Finding]:
     clock = SystemClock()
     for aws in loaded.settings.aws:
         region = resolve_region(aws)
-        service = HealthOmics(AwsSessions(), clock, region=region, profile=aws.profile, endpoint_url=aws.endpoint_url)
+        service = HealthOmics(
+            AwsSessions(),
+            clock,
+            region=region,
+            profile=aws.profile,
+            endpoint_url=aws.endpoint_url,
+            logs_endpoint_url=aws.logs_endpoint_url,
+        )
         try:
             findings += await _aws(service, loaded)
+            findings += await _manifests(service)
         finally:
             await service.close()
     store = open_store(loaded.settings.store.url, directory=loaded.directory)
@@ -146,6 +159,33 @@ async def _aws(service: "HealthOmics", loaded: "Loaded") -> list[Finding]:
             found.append(Finding(operation, "failed", f"no answer within {SECONDS:g} s"))
         except ServiceError as error:
             found.append(Finding(operation, "failed", str(error)))
+        else:
+            found.append(Finding(operation, "ok", "allowed"))
+    return found
+
+
+async def _manifests(service: "HealthOmics") -> list[Finding]:
+    """Whether manifests can be read: a rung of the ladder that a run is gone without, so nothing here is a failure."""
+    from poller.core.errors import Denied, ServiceError
+    from poller.healthomics.service import NOT_ASKED
+
+    async def spend(_: str) -> None:
+        """One call of each kind is made, whatever the budgets."""
+
+    found: list[Finding] = []
+    for operation, uuid in (("GetLogEvents", PROBE_UUID), ("DescribeLogStreams", None)):
+        cost = COSTS[operation]
+        try:
+            await _within(service.manifest(PROBE_RUN, uuid=uuid, spend=spend))
+        except Denied as error:
+            if error.code == NOT_ASKED:
+                hint = "set [aws] logs_endpoint_url or AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"
+                return [Finding("manifests", "not tried", f"{error.message}; {hint}: {cost}")]
+            found.append(Finding(operation, "warning", f"{error}: {cost}"))
+        except TimeoutError:
+            found.append(Finding(operation, "warning", f"no answer within {SECONDS:g} s: {cost}"))
+        except ServiceError as error:
+            found.append(Finding(operation, "warning", f"{error}: {cost}"))
         else:
             found.append(Finding(operation, "ok", "allowed"))
     return found

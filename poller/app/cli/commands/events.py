@@ -163,16 +163,15 @@ def event_types(names: Iterable[str]) -> tuple[str, ...]:
     from difflib import get_close_matches
     from fnmatch import fnmatchcase
 
-    from poller.core.events import EVENT_TYPES as types
-    from poller.core.events import short_type
+    from poller.core.events import EVENT_TYPES, short_type
 
     found: list[str] = []
     for name in names:
-        matching = [one for one in types if fnmatchcase(short_type(one), name) or one == name]
+        matching = [one for one in EVENT_TYPES if fnmatchcase(short_type(one), name) or one == name]
         if not matching and name.startswith(("healthomics.", "cohort.")):
             matching = [name if name.startswith("healthomics.") else f"healthomics.{name}"]
         if not matching:
-            known = [short_type(one) for one in types]
+            known = [short_type(one) for one in EVENT_TYPES]
             near = get_close_matches(name.lower(), known, 1)
             meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise ConfigError(f"--type {name!r}: no such event; {meant}")

@@ -27,7 +27,8 @@ async def forget(
     """Erase what the record holds of a run: its stored fields, the content of its events, what is still owed of them.
 
     Its identity stays, so that nothing is told twice. What sinks have received already cannot be called back. A run
-    that is still followed is refused: `remove` it first.
+    that is still followed is refused: `remove` it first. So is one that vanished less than five minutes ago, since its
+    manifest may still come.
 
     **Examples**
 
@@ -50,7 +51,17 @@ async def forget(
 
 async def _refuse_if_followed(record: "Record", row: "RunRow") -> None:
     """Raises: ConfigError if the daemon follows the run, or will: the next answer would bring its data back."""
+    from datetime import UTC, datetime
+
+    from poller.core.runs import Verdict
+    from poller.core.vanishing import LATE_FOR
+
     run_id = row.known.run_id
+    if row.known.verdict is Verdict.VANISHED and datetime.now(UTC) < row.updated_at + LATE_FOR:
+        until = f"{row.updated_at + LATE_FOR:%H:%M:%S} UTC"
+        raise ConfigError(
+            f"run {run_id} vanished a moment ago, and its manifest may still come: try again after {until}"
+        )
     if not row.known.live:
         return
     line = record.loaded.line_of_run(run_id)

@@ -1,0 +1,85 @@
+"""A run id that belongs to another run now: how the old one ended is asked of its manifest, before the new one begins.
+
+The last event of an incarnation comes before the first of the next one, so an answer that shows a new one waits for
+the manifest. Meanwhile what it showed is kept in the old one's `successor`, which is written, so that a crash loses
+nothing of it. Pure.
+"""
+
+from dataclasses import replace
+
+from poller.core.machine import Observed, Relation, Step, Transition, observe, proven, recover, relate
+from poller.core.runs import Evidence, KnownRun, Question, Snapshot, Successor, cut_to_milliseconds
+
+
+def is_succeeded(known: KnownRun, look: Snapshot) -> bool:
+    """Whether a GetRun shows a newer incarnation of an id whose old one is still to be told something of.
+
+    One that was given up is not asked about again: its manifest was, when it was given up.
+    """
+    spoken_of = known.seen_at is not None or known.told or known.end_seen is not None or known.evidence
+    return known.live and bool(spoken_of or known.shown_deleted) and relate(known, look) is Relation.NEWER
+
+
+def await_manifest(known: KnownRun, look: Snapshot) -> KnownRun:
+    """Keep what an answer showed of the newer incarnation until `succeed`."""
+    created = None if look.creation_time is None else cut_to_milliseconds(look.creation_time)
+    seen: tuple[Evidence, ...] = (
+        Evidence(look.status, look.asked_at, look.answered_at, look.start_time, look.stop_time),
+    )
+    before = known.successor
+    if before is not None:  # shown before a crash: it goes first
+        if (before.uuid, before.creation_time) != (look.uuid, created):
+            return known
+        seen = (*before.seen, *(one for one in seen if one.status != before.seen[-1].status))
+    return replace(known, question=Question.IDENTITY, successor=Successor(look.uuid, created, seen))
+
+
+def kept_look(known: KnownRun) -> Snapshot | None:
+    """The last answer that a run's successor was seen in, as far as it was kept; None if it has no successor."""
+    if known.successor is None:
+        return None
+    return _bare(known.run_id, known.successor, known.successor.seen[-1])
+
+
+def succeed(known: KnownRun, look: Snapshot, manifest: Snapshot | None, tried: tuple[str, ...]) -> Observed:
+    """Close the old incarnation by its manifest, or as `replaced`, and start the new one with all that was shown of it.
+
+    Args: `look` is the last answer about the new one; `tried` says what was asked about the old one.
+    """
+    told: list[Transition] = []
+    successor = known.successor
+    known = replace(known, successor=None)
+    if manifest is not None:
+        known, transitions, _ = recover(known, manifest, tried)
+        told += transitions
+    step = Step.FORWARD
+    for shown in (*_shown_before(known.run_id, successor, look), look):
+        known, transitions, step = observe(known, shown)
+        told += transitions
+    closing = [replace(one, evidence=tried) if one.kind == "replaced" else one for one in told]
+    return Observed(known, tuple(closing), step)
+
+
+def _shown_before(run_id: str, successor: Successor | None, look: Snapshot) -> list[Snapshot]:
+    """What answers before the last one showed of the new incarnation: there is something only after a crash."""
+    if successor is None:
+        return []
+    earlier = [one for one in successor.seen if one.asked_at < look.asked_at]
+    if successor.uuid is not None and successor.uuid == look.uuid:
+        return [proven(one, look) for one in earlier]
+    return [_bare(run_id, successor, one) for one in earlier]
+
+
+def _bare(run_id: str, successor: Successor, seen: Evidence) -> Snapshot:
+    """An answer of which only times and status were kept; a GetRun's all the same."""
+    return Snapshot(
+        run_id=run_id,
+        status=seen.status,
+        full=True,
+        asked_at=seen.asked_at,
+        answered_at=seen.answered_at,
+        uuid=successor.uuid,
+        creation_time=successor.creation_time,
+        start_time=seen.start_time,
+        stop_time=seen.stop_time,
+    )
