@@ -401,11 +401,6 @@ def missed(known: KnownRun, answered_at: datetime) -> KnownRun:
     return replace(known, question=Question.GONE, missing_since=known.missing_since or answered_at)
 
 
-def absent(known: KnownRun) -> KnownRun:
-    """A list that was read whole did not show the run: a reason to ask, nothing more."""
-    return replace(known, question=Question.END) if known.live and known.question is None else known
-
-
 def vanish(known: KnownRun, at: datetime, evidence: tuple[str, ...]) -> Observed:
     """The top of the verdict ladder: the end that a list had shown, DELETED if GetRun showed it, else `vanished`."""
     if not known.live:
@@ -482,10 +477,12 @@ def _without_answer(
 
 def _identified(known: KnownRun, seen: Snapshot) -> KnownRun:
     """Take over the identity that an answer brings; what is known of it already stands."""
-    if known.uuid is not None and known.creation_time is not None:
+    uuid, created = known.uuid or seen.uuid, known.creation_time
+    if created is None and seen.creation_time is not None:
+        created = cut_to_milliseconds(seen.creation_time)
+    if uuid == known.uuid and created is known.creation_time:
         return known
-    created = None if seen.creation_time is None else cut_to_milliseconds(seen.creation_time)
-    return replace(known, uuid=known.uuid or seen.uuid, creation_time=known.creation_time or created)
+    return replace(known, uuid=uuid, creation_time=created)
 
 
 def _again(known: KnownRun) -> KnownRun:

@@ -2,36 +2,50 @@
 
 Pure: it is told what was seen and what moment it is (seconds of a monotonic clock), and answers with the next look.
 Direct looks (GetRun) and lists (ListRuns) spend two different quotas, so each has a lane of its own. A run is due by
-its cadence; where reading the lists from its status on costs fewer calls than asking about each run in them, the due
-run makes a sweep due instead. A sweep reads the lists in lifecycle order, each whole before the next, so that a run
-that moves on meanwhile is seen twice, never missed; who is missing from a whole sweep is asked about by one GetRun.
+its cadence; where a list answers for it and for others at no greater cost, it makes that list due instead. The list of
+the newest runs answers for all that it shows, whatever their status, as long as it shows its order; the lists of the
+statuses answer for the rest. Who is missing from a list that was read whole has moved on: short lists that may show
+where to are read first, then one GetRun asks. Measurements and the bound: docs/polling.md.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Final, Literal
+from typing import Final
 
+from poller.core.lists import ENDED_LISTS, NEVER, NOT_DUE, ListName, RunList, later_than, more_urgent
 from poller.core.machine import ACTIVE, RANK
 from poller.core.runs import KnownRun, Question
 
-ENDED_LISTS: Final = ("COMPLETED", "FAILED", "CANCELLED")
 _PRIORITY: Final = {
     Question.IDENTITY: 0,
     Question.END: 1,
     Question.GONE: 1,
     Question.PROOF: 2,
     Question.FIRST: 3,
-    None: 4,
+    None: 5,
 }
-_BY_CADENCE: Final = 4
+_ENDED_PROBABLY: Final = 1
+_MOVED: Final = 4
+"""Priority of a run that left its list for one that is long: a list would show it too, only later."""
+_BY_CADENCE: Final = 5
+_FAIR_SHARE: Final = 5
+"""Every so many GetRuns the one that has been due longest goes first, whatever its priority: nothing starves."""
 _LISTS_FAIL_AFTER: Final = 3
-"""Pages in a row that did not come, after which nothing relies on the lists until one does."""
+"""Pages in a row that did not come, after which nothing relies on a list until one does."""
+_SOON: Final = 0.5
+"""Seconds that a missing run waits for a short list that may show it."""
+VERIFY_EVERY: Final = 60.0
+"""Seconds between two readings of the active lists while the newest runs are trusted to show what is new."""
+TRY_AGAIN: Final = 900.0
+"""Seconds until a list of the newest runs that did not show its order is tried again, and until a complete one is
+verified.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class GetRunLook:
-    """Ask about one run; `question` says what for, None where its cadence made it due."""
+    """Ask about one run; `question` says what for, None where its cadence or its absence from a list made it due."""
 
     run_id: str
     question: Question | None
@@ -39,29 +53,20 @@ class GetRunLook:
 
 @dataclass(frozen=True, slots=True)
 class ListLook:
-    """Read one page of one list: of a sweep over the active statuses, or of a pass over the ended ones."""
+    """Read one page of one list; `walk` is the reading that it belongs to."""
 
-    reader: Literal["sweep", "ended"]
-    status: str
-    group: str | None
+    name: ListName
     token: str | None
     page: int
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """A reader went through all its lists, whole. `absent` are the covered runs that no look since its start showed."""
-
-    reader: Literal["sweep", "ended"]
-    started: float
-    from_status: str
-    everything: bool
-    absent: tuple[str, ...] = ()
+    walk: int
 
 
 @dataclass(slots=True)
 class _Slot:
-    """One followed run. `serial` tells its valid heap entry from old ones; `shown` the last request that showed it."""
+    """One followed run. `serial` tells its valid heap entry from old ones; `shown` the last request that showed it.
+
+    `parked` says that a list is to answer for it; `missing` since when it is known to have left the list of its status.
+    """
 
     rank: int
     priority: int
@@ -69,34 +74,11 @@ class _Slot:
     due: float
     serial: int
     by_rule: bool
-    shown: float = float("-inf")
-    answered: float = float("-inf")
+    shown: float = NEVER
+    answered: float = NEVER
+    missing: float | None = None
     in_flight: bool = False
     parked: bool = False
-
-
-@dataclass(slots=True)
-class _Reader:
-    """A walk through some lists, one page at a time."""
-
-    name: Literal["sweep", "ended"]
-    lists: list[tuple[str, str | None]] = field(default_factory=list)
-    started: float = float("-inf")
-    from_status: str = ACTIVE[0]
-    everything: bool = True
-    token: str | None = None
-    page: int = 0
-    in_flight: bool = False
-    not_before: float = float("-inf")
-    due: float | None = None
-    failures: int = 0
-
-    @property
-    def reading(self) -> bool:
-        return bool(self.lists)
-
-    def stop(self) -> None:
-        self.lists, self.token, self.page = [], None, 0
 
 
 class Planner:
@@ -111,18 +93,23 @@ class Planner:
         self.high = high
         self.groups: tuple[str | None, ...] = tuple(groups) or (None,)
         self.lists_allowed = True
+        self._lists_answer = False
         self._slots: dict[str, _Slot] = {}
+        self._members: tuple[set[str], ...] = tuple(set() for _ in ACTIVE)
+        self._missing: set[str] = set()
         self._waiting: list[tuple[float, int, str]] = []
-        self._ready: list[tuple[int, float, int, str]] = []
+        self._ready: tuple[list[tuple[float, int, str]], ...] = tuple([] for _ in range(_BY_CADENCE + 1))
         self._serial = 0
-        self._members = dict.fromkeys(range(len(ACTIVE)), 0)
-        self._pages: dict[tuple[str, str | None], int] = {}
-        self._sweep = _Reader("sweep")
-        self._ended = _Reader("ended")
-        self._wanted_rank: int | None = None
-        self._wanted_everything = False
+        self._picks = 0
+        self._newest = [RunList(ListName(None, group)) for group in self.groups]
+        self._lists: dict[ListName, RunList] = {one.name: one for one in self._newest}
+        for status in (*ACTIVE, *ENDED_LISTS):
+            for group in (*self.groups, None):
+                self._lists.setdefault(ListName(status, group), RunList(ListName(status, group)))
         self._discovery_due: float | None = None
-        self._ended_turn = False
+        self._verify_at = NEVER
+        self._try_newest_at = NEVER
+        self._ended_due: float | None = None
 
     # --- what is followed ------------------------------------------------------------------------------------------
 
@@ -142,13 +129,14 @@ class Planner:
         rank = min(RANK.get(known.status or "", -1), len(ACTIVE) - 1)
         if slot is None:
             slot = self._slots[known.run_id] = _Slot(rank, 0, None, due, 0, known.by_rule)
-            self._count(slot, 1)
+            self._join(known.run_id, slot)
         elif slot.rank != rank:
-            self._count(slot, -1)
+            self._leave(known.run_id, slot)
             slot.rank = rank
-            self._count(slot, 1)
+            self._join(known.run_id, slot)
         if shown is not None:
             slot.shown = max(slot.shown, shown)
+        self._found(known.run_id, slot)
         slot.question = known.question
         slot.priority = _PRIORITY[known.question]
         self._schedule(known.run_id, slot, max(due, slot.answered + self.low))
@@ -157,10 +145,11 @@ class Planner:
         """Take a run off the agenda."""
         slot = self._slots.pop(run_id, None)
         if slot is not None:
-            self._count(slot, -1)
+            self._leave(run_id, slot)
+            self._found(run_id, slot)
 
     def shown(self, run_id: str, asked: float) -> None:
-        """A look whose request was sent at `asked` showed the run."""
+        """A page whose request was sent at `asked` showed the run."""
         slot = self._slots.get(run_id)
         if slot is not None:
             slot.shown = max(slot.shown, asked)
@@ -174,153 +163,242 @@ class Planner:
                 slot.answered = now
 
     def discover(self, due: float | None) -> None:
-        """When discovery next needs the active lists, all of them; None where nothing is discovered."""
+        """When discovery next needs the lists that show what is new; None where nothing is discovered."""
         self._discovery_due = due
 
     def read_ended(self, due: float | None) -> None:
-        """When the ended lists are next to be read; a pass that is under way goes on."""
-        self._ended.due = due
+        """When the ended lists are next to be read; a reading that is under way goes on."""
+        self._ended_due = due
 
     def sweep_all(self) -> None:
-        """Ask for a sweep over everything, as the verdict ladder does."""
-        self._wanted_rank = 0
-        self._wanted_everything = True
+        """Have every active list read whole soon, of all groups, as the verdict ladder needs them."""
+        for status in ACTIVE:
+            self._lists[ListName(status)].due = NEVER
+
+    @property
+    def all_read_since(self) -> float:
+        """The latest moment since which every active list, of all groups, was begun and read whole."""
+        return min(self._lists[ListName(status)].whole for status in ACTIVE)
 
     # --- what to do next -------------------------------------------------------------------------------------------
 
     def next_get_run(self, now: float) -> GetRunLook | None:
         """The most urgent direct look that is due, marked as under way; None if there is none."""
-        self._wake(now)
-        while self._ready:
-            _, _, serial, run_id = heappop(self._ready)
-            slot = self._slots.get(run_id)
-            if slot is None or slot.serial != serial or slot.in_flight:
-                continue
-            slot.in_flight = True
-            return GetRunLook(run_id, slot.question)
-        return None
+        if not self.wants_get_run(now):
+            return None
+        heads = [heap for heap in self._ready if heap]
+        self._picks += 1
+        heap = min(heads, key=lambda one: one[0][0]) if self._picks % _FAIR_SHARE == 0 else heads[0]
+        _, _, run_id = heappop(heap)
+        slot = self._slots[run_id]
+        slot.in_flight = True
+        return GetRunLook(run_id, slot.question)
 
     def next_list(self, now: float) -> ListLook | None:
         """The next page that is due, marked as under way; None if there is none."""
-        if not self.lists_allowed:
+        readable = self._readable(now)
+        if not readable:
             return None
-        self._wake(now)
-        self._start_readers(now)
-        readers = (self._ended, self._sweep) if self._ended_turn else (self._sweep, self._ended)
-        for reader in readers:
-            if reader.reading and not reader.in_flight and now >= reader.not_before:
-                reader.in_flight = True
-                self._ended_turn = reader is self._sweep
-                status, group = reader.lists[0]
-                return ListLook(reader.name, status, group, reader.token, reader.page)
-        return None
+        chosen = more_urgent(readable, now, news_elsewhere=self._discovery_due is not None and self._newest_trusted)
+        chosen.begin_or_go_on(now)
+        return ListLook(chosen.name, chosen.token, chosen.page, chosen.walk)
 
     def still_reading(self, look: ListLook) -> bool:
-        """Whether the page's walk still goes on, so that its answer means anything."""
-        reader = self._reader(look)
-        return reader.reading and reader.in_flight and reader.lists[0] == (look.status, look.group)
+        """Whether the page's reading still goes on, so that its answer means anything."""
+        one = self._lists[look.name]
+        return one.reading and one.in_flight and one.walk == look.walk
 
     def wants_get_run(self, now: float) -> bool:
         """Whether a direct look is due now."""
         self._wake(now)
-        while self._ready and not self._valid(self._ready[0][2], self._ready[0][3]):
-            heappop(self._ready)
-        return bool(self._ready)
+        for heap in self._ready:
+            while heap and not self._startable(heap[0][1], heap[0][2]):
+                heappop(heap)
+        return any(self._ready)
 
     def wants_list(self, now: float) -> bool:
         """Whether a page is due now."""
-        if not self.lists_allowed:
-            return False
-        self._wake(now)
-        self._start_readers(now)
-        return any(
-            reader.reading and not reader.in_flight and now >= reader.not_before
-            for reader in (self._sweep, self._ended)
-        )
+        return bool(self._readable(now))
 
     def next_due(self, now: float) -> float | None:
         """When the next thing that is not due yet will be; None if there is none."""
-        moments: list[float] = []
         while self._waiting and not self._valid(self._waiting[0][1], self._waiting[0][2]):
             heappop(self._waiting)
-        if self._waiting:
-            moments.append(self._waiting[0][0])
+        moments = [self._waiting[0][0]] if self._waiting else []
         if self.lists_allowed:
-            for reader in (self._sweep, self._ended):
-                if reader.reading and not reader.in_flight:
-                    moments.append(reader.not_before)
-            if not self._sweep.reading:
-                due = [self._discovery_due] if self._discovery_due is not None else []
-                due += [now] if self._wanted_rank is not None else []
-                moments += [max(moment, self._sweep.started + self.low, self._sweep.not_before) for moment in due]
-            if not self._ended.reading and self._ended.due is not None:
-                moments.append(self._ended.due)
-        return min((moment for moment in moments if moment > now), default=None)
+            moments += [one.readable_at(self.low) for one in self._lists.values()]
+            moments += [due for due in (self._discovery_due, self._ended_due) if due is not None]
+        return min((moment for moment in moments if now < moment < NOT_DUE), default=None)
 
     # --- how a page went -------------------------------------------------------------------------------------------
 
-    def page_read(self, look: ListLook, token: str | None) -> Swept | None:
-        """A page came. With a `token` the list goes on; else the next list does; Swept when it was the last of them."""
-        reader = self._reader(look)
-        if not reader.reading:
-            return None
-        reader.in_flight = False
-        reader.failures = 0
-        reader.page += 1
-        if token is not None:
-            reader.token = token
-            return None
-        self._pages[look.status, look.group] = reader.page
-        reader.lists.pop(0)
-        reader.token, reader.page = None, 0
-        if reader.lists:
-            return None
-        absent: tuple[str, ...] = ()
-        if reader is self._sweep:
-            absent = tuple(self._absent(reader))
-        return Swept(reader.name, reader.started, reader.from_status, reader.everything, absent)
+    def page_read(self, look: ListLook, token: str | None, now: float) -> bool:
+        """A page came; with a `token` the list goes on. True if the list has now been read whole."""
+        one, self._lists_answer = self._lists[look.name], True
+        if not one.page_came(token):
+            return False
+        if look.name.status in ACTIVE:
+            self._look_for_missing(look.name.status, now)
+        self._ask_about_missing(now)
+        return True
+
+    def newest_read(self, look: ListLook, showed: Iterable[str], now: float, *, in_order: bool, complete: bool) -> None:
+        """The page of the newest runs came, with these runs. It is trusted if it showed its order, or all there is.
+
+        A followed run that it shows no more was pushed off it by newer ones: other lists answer for it. If the page
+        shows all there is, the run is missing.
+        """
+        one, self._lists_answer = self._lists[look.name], True
+        one.page_came(None)
+        one.trusted, one.complete = in_order or complete, complete
+        if not one.trusted:
+            self._try_newest_at = now + TRY_AGAIN
+        before, one.showed = one.showed, frozenset(run_id for run_id in showed if run_id in self._slots)
+        for run_id in before - (one.showed if one.trusted else frozenset()):
+            slot = self._slots.get(run_id)
+            if slot is not None and slot.parked and slot.missing is None:
+                slot.priority = _ENDED_PROBABLY if complete else slot.priority
+                self._schedule(run_id, slot, max(now, slot.answered + self.low))
 
     def page_failed(self, look: ListLook, retry_at: float, *, start_over: bool = False) -> None:
-        """A page did not come: again at `retry_at`, or the whole walk from its first list if `start_over`.
+        """A page did not come: again at `retry_at`, or the list from its first page if `start_over`.
 
-        Runs that wait for a sweep are not left to lists that do not answer: they are then asked about directly.
+        Runs that wait for a list are not left to one that does not answer: they are then asked about directly.
         """
-        reader = self._reader(look)
-        reader.in_flight = False
-        reader.not_before = retry_at
-        reader.failures += 1
-        if reader is self._sweep and reader.failures >= _LISTS_FAIL_AFTER:
+        one = self._lists[look.name]
+        one.in_flight = False
+        one.not_before = retry_at
+        one.failures += 1
+        if one.failures >= _LISTS_FAIL_AFTER:
             self._unpark()
         if start_over:
-            if reader is self._sweep:
-                self._wanted_rank = min(RANK[reader.from_status], 3 if self._wanted_rank is None else self._wanted_rank)
-                self._wanted_everything = self._wanted_everything or reader.everything
-            else:
-                reader.due = retry_at
-            reader.stop()
+            one.give_up()
+            one.due = NEVER
 
     def lists_denied(self) -> None:
         """ListRuns is not allowed: every run is asked about directly from now on."""
-        self.lists_allowed = False
-        for reader in (self._sweep, self._ended):
-            reader.stop()
-            reader.in_flight = False
-        self._wanted_rank = None
+        self.lists_allowed = self._lists_answer = False
+        for one in self._lists.values():
+            one.give_up()
+            one.due = NOT_DUE
         self._unpark()
 
-    # --- inside ----------------------------------------------------------------------------------------------------
+    def try_lists(self) -> None:
+        """A permission may have been granted: one page will tell."""
+        self.lists_allowed = True
 
-    def _reader(self, look: ListLook) -> _Reader:
-        return self._sweep if look.reader == "sweep" else self._ended
+    # --- lists: which are due, and what they are good for ----------------------------------------------------------
 
-    def _unpark(self) -> None:
-        for run_id, slot in self._slots.items():
-            if slot.parked:
-                self._schedule(run_id, slot, slot.due)
+    def _readable(self, now: float) -> list[RunList]:
+        if not self.lists_allowed:
+            return []
+        self._wake(now)
+        self._make_due(now)
+        if not self._lists_answer and any(one.in_flight for one in self._lists.values()):
+            return []  # whether lists may be read at all, and answer, one page tells
+        return [one for one in self._lists.values() if one.readable_at(self.low) <= now]
 
-    def _count(self, slot: _Slot, change: int) -> None:
-        if slot.rank >= 0 and (slot.by_rule or self.groups == (None,)):
-            self._members[slot.rank] += change
+    @property
+    def _newest_trusted(self) -> bool:
+        return all(one.trusted for one in self._newest)
+
+    def _make_due(self, now: float) -> None:
+        """What discovery needs by now."""
+        if self._discovery_due is not None and self._discovery_due <= now:
+            self._discovery_due = now + self.high
+            trusted = self._newest_trusted
+            if trusted or now >= self._try_newest_at:
+                for one in self._newest:
+                    one.due = min(one.due, now)
+            if not trusted or now >= self._verify_at:
+                complete = trusted and all(one.complete for one in self._newest)
+                self._verify_at = now + (TRY_AGAIN if complete else max(self.high, VERIFY_EVERY))
+                self._make_lists_due(ACTIVE, now)
+        if self._ended_due is not None and self._ended_due <= now:
+            self._ended_due = None
+            self._make_lists_due(ENDED_LISTS, now)
+
+    def _make_lists_due(self, statuses: Iterable[str], now: float) -> None:
+        for status in statuses:
+            for one in self._lists_of(status):
+                one.due = min(one.due, now)
+
+    def _lists_of(self, status: str) -> Iterator[RunList]:
+        return (self._lists[ListName(status, group)] for group in self.groups)
+
+    def _answer_for(self, run_id: str, slot: _Slot, now: float) -> list[RunList]:
+        """The lists that answer for a due run and for others at no greater cost than asking about each; or none."""
+        if not self.lists_allowed or not self._listed(slot):
+            return []
+        for newest in self._newest:
+            pays = self._discovery_due is not None or len(newest.showed) > 1
+            if newest.trusted and not newest.failures and run_id in newest.showed and pays:
+                return [newest]
+        lists = list(self._lists_of(ACTIVE[slot.rank]))
+        members = len(self._members[slot.rank])
+        if any(one.failures >= _LISTS_FAIL_AFTER for one in lists) or members < max(2, sum(one.pages for one in lists)):
+            return []
+        if self._discovery_due is None and now >= self._try_newest_at:  # would one page do instead of several lists?
+            self._try_newest_at = now + TRY_AGAIN
+            lists += self._newest
+        return lists
+
+    def _listed(self, slot: _Slot) -> bool:
+        """Whether the lists that are read show this run: its status is known, and it is in one of the groups."""
+        return slot.rank >= 0 and (slot.by_rule or self.groups == (None,))
+
+    # --- runs that left their list ---------------------------------------------------------------------------------
+
+    def _look_for_missing(self, status: str, now: float) -> None:
+        """Note the runs that a whole reading should have shown, and that no request since its first one did."""
+        begun = min(one.whole for one in self._lists_of(status))
+        for run_id in self._members[RANK[status]]:
+            slot = self._slots[run_id]
+            if slot.shown < begun and slot.missing is None and slot.priority == _BY_CADENCE and not slot.in_flight:
+                slot.missing = now
+                slot.parked = True
+                self._missing.add(run_id)
+        if self._missing:
+            self._make_lists_due((later for later in later_than(status) if self._is_short(later)), now)
+
+    def _ask_about_missing(self, now: float) -> None:
+        """Have GetRun tell of each missing run, unless the list where it should be next is short and read soon."""
+        for run_id in list(self._missing):
+            slot = self._slots[run_id]
+            since = slot.missing
+            assert since is not None
+            unread = [
+                later
+                for later in later_than(ACTIVE[slot.rank])
+                if any(one.whole < since for one in self._lists_of(later))
+            ]
+            if unread and self._shows_soon(unread[0], now):
+                continue
+            self._missing.discard(run_id)
+            slot.priority = _MOVED if any(not self._is_short(later) for later in unread) else _ENDED_PROBABLY
+            self._schedule(run_id, slot, max(now, slot.answered + self.low))
+
+    def _is_short(self, status: str) -> bool:
+        return all(one.short and not one.failures for one in self._lists_of(status))
+
+    def _shows_soon(self, status: str, now: float) -> bool:
+        return self._is_short(status) and all(
+            one.in_flight or one.reading or one.begun + self.low <= now + _SOON for one in self._lists_of(status)
+        )
+
+    def _found(self, run_id: str, slot: _Slot) -> None:
+        slot.missing = None
+        self._missing.discard(run_id)
+
+    # --- the agenda ------------------------------------------------------------------------------------------------
+
+    def _join(self, run_id: str, slot: _Slot) -> None:
+        if self._listed(slot):
+            self._members[slot.rank].add(run_id)
+
+    def _leave(self, run_id: str, slot: _Slot) -> None:
+        if self._listed(slot):
+            self._members[slot.rank].discard(run_id)
 
     def _schedule(self, run_id: str, slot: _Slot, due: float) -> None:
         self._serial += 1
@@ -329,12 +407,22 @@ class Planner:
         if len(self._waiting) > 2 * len(self._slots) + 64:
             self._waiting = sorted(entry for entry in self._waiting if self._valid(entry[1], entry[2]))
 
+    def _unpark(self) -> None:
+        for run_id, slot in self._slots.items():
+            if slot.parked:
+                self._found(run_id, slot)
+                self._schedule(run_id, slot, slot.due)
+
     def _valid(self, serial: int, run_id: str) -> bool:
         slot = self._slots.get(run_id)
         return slot is not None and slot.serial == serial
 
+    def _startable(self, serial: int, run_id: str) -> bool:
+        slot = self._slots.get(run_id)
+        return slot is not None and slot.serial == serial and not slot.in_flight
+
     def _wake(self, now: float) -> None:
-        """Move what is due from waiting to ready; a run that a sweep answers for more cheaply makes the sweep due."""
+        """Move what is due from waiting to ready; a run that a list answers for makes that list due instead."""
         while self._waiting and self._waiting[0][0] <= now:
             due, serial, run_id = heappop(self._waiting)
             slot = self._slots.get(run_id)
@@ -342,50 +430,10 @@ class Planner:
                 continue
             if slot.in_flight:
                 heappush(self._waiting, (now + self.low, serial, run_id))
-            elif slot.priority == _BY_CADENCE and self._sweep_pays(slot):
-                slot.parked = True
-                self._wanted_rank = slot.rank if self._wanted_rank is None else min(self._wanted_rank, slot.rank)
-            else:
-                heappush(self._ready, (slot.priority, due, serial, run_id))
-
-    def _sweep_pays(self, slot: _Slot) -> bool:
-        """Whether reading the lists from this run's status on costs no more calls than asking about each of them."""
-        if not self.lists_allowed or self._sweep.failures >= _LISTS_FAIL_AFTER:
-            return False
-        if slot.rank < 0 or not (slot.by_rule or self.groups == (None,)):
-            return False
-        members = sum(self._members[rank] for rank in range(slot.rank, len(ACTIVE)))
-        cost = sum(self._pages.get(one, 1) for one in self._lists_from(slot.rank, self.groups))
-        return members > 1 and members >= cost
-
-    def _lists_from(self, rank: int, groups: Iterable[str | None]) -> Iterator[tuple[str, str | None]]:
-        for status in ACTIVE[rank:]:
-            for group in groups:
-                yield status, group
-
-    def _start_readers(self, now: float) -> None:
-        sweep, ended = self._sweep, self._ended
-        if not sweep.reading and not sweep.in_flight and now >= max(sweep.started + self.low, sweep.not_before):
-            discovery = self._discovery_due is not None and self._discovery_due <= now
-            if discovery or self._wanted_rank is not None:
-                rank = 0 if discovery or self._wanted_rank is None else self._wanted_rank
-                groups = (None,) if self._wanted_everything else self.groups
-                sweep.lists = list(self._lists_from(rank, groups))
-                sweep.started, sweep.from_status = now, ACTIVE[rank]
-                sweep.everything = groups == (None,)
-                sweep.token, sweep.page = None, 0
-                self._wanted_rank, self._wanted_everything = None, False
-                if discovery:
-                    self._discovery_due = now + self.high
-        if not ended.reading and not ended.in_flight and ended.due is not None and now >= ended.due:
-            ended.lists = [(status, group) for status in ENDED_LISTS for group in self.groups]
-            ended.started, ended.from_status, ended.due = now, ENDED_LISTS[0], None
-            ended.token, ended.page = None, 0
-
-    def _absent(self, sweep: _Reader) -> Iterator[str]:
-        """Runs that the sweep covered and that no request since its first one has shown."""
-        first_rank = RANK[sweep.from_status]
-        for run_id, slot in self._slots.items():
-            covered = sweep.everything or slot.by_rule
-            if covered and slot.rank >= first_rank and slot.shown < sweep.started and not slot.in_flight:
-                yield run_id
+                continue
+            lists = self._answer_for(run_id, slot, now) if slot.priority == _BY_CADENCE else []
+            for one in lists:
+                one.due = min(one.due, now)
+            slot.parked = bool(lists)
+            if not lists:
+                heappush(self._ready[slot.priority], (due, serial, run_id))

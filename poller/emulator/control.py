@@ -9,14 +9,26 @@ import dataclasses
 import ipaddress
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from poller.emulator.entries import (
+    batch_of,
+    choice_of,
+    fault_of,
+    group_of,
+    life_of,
+    outage_of,
+    quota_of,
+    rates_of,
+    runs_of,
+)
 from poller.emulator.errors import HTTP_STATUS, Refused
-from poller.emulator.scenario import ScenarioError, fault_of, life_of, runs_of
+from poller.emulator.paging import MODES
+from poller.emulator.tables import ScenarioError, known, seconds_of
 
 if TYPE_CHECKING:
     from poller.emulator.server import Emulator
@@ -39,9 +51,31 @@ async def answer(emulator: Emulator, request: web.BaseRequest, path: str, body: 
 def _done(emulator: Emulator, request: web.BaseRequest, parts: list[str], body: bytes) -> object:
     match (request.method, *parts):
         case ("GET", ""):
-            return {"url": emulator.url, "runs": emulator.census(), "calls": emulator.call_counts}
+            return {
+                "url": emulator.url,
+                "runs": emulator.census(),
+                "batches": emulator.batch_census(),
+                "calls": emulator.call_counts,
+                "foreign_calls": {name: dataclasses.asdict(calls) for name, calls in emulator.foreign_calls().items()},
+            }
         case ("GET", "history"):
             return {"transitions": [dataclasses.asdict(transition) for transition in emulator.history()]}
+        case ("GET", "batches"):
+            return {"transitions": [transition._asdict() for transition in emulator.batch_history()]}
+        case ("POST", "batches"):
+            scenario = emulator.scenario
+            spec = batch_of(_object(body), "batch", scenario.lives, _dice(), scenario.batch_pace)
+            return {"id": emulator.start_batch_as(spec)}
+        case ("GET", "batches", batch_id):
+            return {"status": emulator.batch_status(batch_id), "runs": emulator.batch_runs(batch_id)}
+        case ("POST", "groups"):
+            emulator.declare(group_of(_object(body), "group"))
+            return {}
+        case ("GET", "settings"):
+            return {key: getattr(emulator, key) for key in SETTINGS}
+        case ("POST", "settings"):
+            _set(emulator, _object(body))
+            return {}
         case ("GET", "calls"):
             return {
                 "counts": emulator.call_counts,
@@ -56,6 +90,14 @@ def _done(emulator: Emulator, request: web.BaseRequest, parts: list[str], body: 
             return {}
         case ("DELETE", "faults"):
             emulator.clear_faults()
+            return {}
+        case ("GET", "outages"):
+            return {"outages": [dataclasses.asdict(outage) for outage in emulator.outages]}
+        case ("POST", "outages"):
+            emulator.add_outage(outage_of(_object(body), "outage"))
+            return {}
+        case ("DELETE", "outages"):
+            emulator.clear_outages()
             return {}
         case ("POST", "runs"):
             return {"ids": _start(emulator, _object(body))}
@@ -78,6 +120,28 @@ def _start(emulator: Emulator, table: Mapping[str, Any]) -> list[str]:
         life = options.pop("life")
         ids.append(emulator.start_run(life if "life" in table else None, **options))
     return ids
+
+
+def _set(emulator: Emulator, table: Mapping[str, Any]) -> None:
+    """Change settings while the emulator runs: all of them, or none if one of them cannot be used."""
+    known(table, set(SETTINGS), "settings")
+    values = {key: SETTINGS[key](value, f"settings.{key}") for key, value in table.items()}
+    for key, value in values.items():
+        setattr(emulator, key, value)
+
+
+def _or_none(read: Callable[[object, str], object]) -> Callable[[object, str], object]:
+    return lambda value, where: None if value is None else read(value, where)
+
+
+# What can be changed while the emulator runs, and how its value is read.
+SETTINGS: Final[Mapping[str, Callable[[object, str], object]]] = {
+    "quota_per_second": _or_none(quota_of),
+    "foreign_calls_per_second": rates_of,
+    "counters_lag_seconds": seconds_of,
+    "paging": lambda value, where: choice_of(value, MODES, where),
+    "token_seconds": _or_none(seconds_of),
+}
 
 
 def _dice() -> random.Random:

@@ -16,6 +16,7 @@ ENDS: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 STATUSES: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING", "DELETED"}) | ENDS
 # Not a status of the service: from this step on no operation finds the run any more (evicted, or deleted for good).
 GONE: Final = "GONE"
+RANDOM: Final = "random"  # in place of a life's name: drawn by chance
 
 
 # The codes of the User Guide page workflows-run-errors that random lives draw from, with a sentence in its style.

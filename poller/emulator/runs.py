@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 from poller.emulator.instants import SECOND
 from poller.emulator.lives import ENDS, GONE, Life, Step
@@ -31,6 +31,13 @@ class RunOptions(TypedDict, total=False):
     item_fields: Mapping[str, object]
 
 
+NOTHING: Final[Mapping[str, Any]] = {}  # one for all runs that say nothing, since there may be very many
+
+
+def _nothing() -> Mapping[str, Any]:
+    return NOTHING
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
     """A run as it was asked for.
@@ -48,17 +55,17 @@ class RunSpec:
     name: str | None = None
     run_id: str | None = None
     uuid: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=_nothing)
     run_group_id: str | None = None
     batch_id: str | None = None
     workflow_id: str = "4074992"
     workflow_name: str | None = "emulated"
     workflow_version_name: str | None = None
     retention_mode: str = "RETAIN"
-    visible_after: Mapping[str, float] = field(default_factory=dict)
-    request: Mapping[str, Any] = field(default_factory=dict)
-    fields: Mapping[str, object] = field(default_factory=dict)
-    item_fields: Mapping[str, object] = field(default_factory=dict)
+    visible_after: Mapping[str, float] = field(default_factory=_nothing)
+    request: Mapping[str, Any] = field(default_factory=_nothing)
+    fields: Mapping[str, object] = field(default_factory=_nothing)
+    item_fields: Mapping[str, object] = field(default_factory=_nothing)
 
 
 class Moment(NamedTuple):
@@ -69,6 +76,9 @@ class Moment(NamedTuple):
     fields: Mapping[str, object]
 
 
+Watcher = Callable[[str | None, str, int], None]  # told the old status (None: new), the new one, and the instant
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """One incarnation: a script laid out in time, and how far it has come (`index`; -1: not created yet)."""
@@ -76,13 +86,18 @@ class Run:
     spec: RunSpec
     id: str
     uuid: str
-    arn: str
+    scope: str  # what the ARNs of its account and region begin with
     key: int  # its place in every list
     moments: list[Moment]
-    planned: Sequence[Moment]  # as scripted when RUNNING began: what its tasks were going to be
+    planned: Sequence[Moment] | None = None  # as scripted when RUNNING began, where `moments` no longer say so
     index: int = -1
     version: int = 0  # grows when the rest of the script is replaced, so that what was due of the old one is dropped
-    rendered: dict[str, bytes] = field(default_factory=dict)  # answers in the present status; emptied on each step
+    rendered: bytes | None = None  # its item in lists, in the present status
+    watcher: Watcher | None = None
+
+    @property
+    def arn(self) -> str:
+        return f"{self.scope}:run/{self.id}"
 
     @property
     def created(self) -> int:

@@ -69,7 +69,7 @@ def tasks_of(run: Run) -> list[Task]:
     if actual is None or reason in BEFORE_TASKS:
         return []
     begin, stop = actual
-    planned = _window(run.planned)
+    planned = _window(run.planned if run.planned is not None else run.moments)
     end = None if planned is None else planned[1]
     rng = random.Random(run.uuid)  # noqa: S311  # plausible numbers, not secrets
     kinds = sorted(rng.sample(KINDS, rng.randint(2, len(KINDS))), key=KINDS.index)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from poller.emulator.instants import micro_stamp, milli_stamp
 from poller.emulator.lives import FAILURES
+from poller.emulator.requests import Answer
 from poller.emulator.runs import Run
 from poller.emulator.tasks import TASK_MESSAGE, Task, failed_task
 
@@ -28,13 +29,23 @@ LIST_MEMBERS: Final = frozenset(
     }
 )  # fmt: skip
 OPEN: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING"})
+STORAGE_TYPE: Final = "STATIC"  # where nothing is said, after the model's text
 STATIC_CAPACITY_GIB: Final = 1200
 SENTENCES: Final = dict(FAILURES)
 
 
+COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # made once: half the cost of a short text
+
+
 def encode(answer: object) -> bytes:
     """The answer as compact JSON."""
-    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+    return COMPACT.encode(answer).encode()
+
+
+def listed(bodies: Sequence[bytes], token: str | None, *, member: str = "items") -> Answer:
+    """A page of a list, of items that are written already."""
+    end = b"]}" if token is None else b'],"nextToken":"%b"}' % token.encode()
+    return Answer(200, b'{"%b":[' % member.encode() + b",".join(bodies) + end)
 
 
 def run_answer(run: Run, index: int, *, definition: bool = False) -> dict[str, Any]:
@@ -88,12 +99,14 @@ def item_answer(run: Run, index: int) -> dict[str, Any]:
     answer = _common(run, index)
     if spec.workflow_name is not None:
         answer["workflowName"] = spec.workflow_name
-    request = with_defaults(run)
-    answer["storageType"] = request["storageType"]
-    if "priority" in request:
-        answer["priority"] = request["priority"]
+    answer["storageType"] = spec.request.get("storageType", STORAGE_TYPE)
+    if "priority" in spec.request:
+        answer["priority"] = spec.request["priority"]
+    scripted = run.moments[index].fields
+    if not (scripted or spec.fields or spec.item_fields):
+        return answer
     listed = ({name: value for name, value in some.items() if name in LIST_MEMBERS} for some in (
-        run.moments[index].fields, spec.fields))  # fmt: skip
+        scripted, spec.fields))  # fmt: skip
     return _overridden(answer, *listed, spec.item_fields)
 
 
@@ -176,7 +189,7 @@ def with_defaults(run: Run) -> dict[str, Any]:
         "outputUri": "s3://emulated-outputs/runs",
         "parameters": {},
         "logLevel": "ALL",
-        "storageType": "STATIC",
+        "storageType": STORAGE_TYPE,
         "networkingMode": "RESTRICTED",
         "scratchStorageMode": "SHARED",
         **run.spec.request,
@@ -206,7 +219,7 @@ def _common(run: Run, index: int) -> dict[str, Any]:
 
 def _capacity_gib(run: Run, *, ended: bool) -> int:
     """STATIC: what was asked. DYNAMIC: the peak, known after the end; 0 before."""
-    if run.spec.request.get("storageType", "STATIC") == "STATIC":
+    if run.spec.request.get("storageType", STORAGE_TYPE) == "STATIC":
         return int(run.spec.request.get("storageCapacity", STATIC_CAPACITY_GIB))
     return 10 + run.key % 500 if ended else 0
 

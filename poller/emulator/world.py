@@ -1,32 +1,29 @@
 """The runs of one account and region: which exist at an instant, in which status, and what was true when.
 
 Pure apart from its own state: no clock, no input or output; every call brings the present instant, which never goes
-back. Each step of each life is applied once, in order of time, and moves the run between lists that are kept sorted, so
-that a page costs the same among ten runs and among ten thousand.
+back. Each step of each life is applied once, in order of time; what else happens at an instant, such as the next
+submission of a batch, waits in the same queue.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import insort
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
-from typing import Final, Literal
 from uuid import UUID
 
 from poller.emulator.errors import Refused, not_found
+from poller.emulator.groups import Groups, RunGroup, overruns
 from poller.emulator.instants import SECOND, datetime_of
+from poller.emulator.lists import Filters, KeyMaker, Lists, Order, Shown
 from poller.emulator.lives import ENDS, GONE, Step
-from poller.emulator.runs import Run, RunSpec, lay_out
+from poller.emulator.runs import Moment, Run, RunSpec, Watcher, lay_out
 
-Order = Literal["newest", "oldest", "arbitrary"]
-Shown = Callable[[Run], bool]
-ORDERS: Final = ("newest", "oldest", "arbitrary")
-SCRAMBLE: Final = 0x9E3779B97F4A7C15F39CD  # odd, so that multiplying by it modulo a power of two keeps keys apart
-KEY_BITS: Final = 84
+Action = Callable[[int], None]  # done at the instant that it is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +35,6 @@ class Transition:
     name: str | None
     status: str
     at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """The filters of ListRuns; None: not filtered by it. `name` is compared whole, as the model does not speak of
-    prefixes.
-    """
-
-    status: str | None = None
-    run_group_id: str | None = None
-    batch_id: str | None = None
-    name: str | None = None
-
-    def match(self, run: Run, status: str) -> bool:
-        spec = run.spec
-        return (
-            (self.status == status if self.status is not None else status != "DELETED")
-            and (self.run_group_id is None or self.run_group_id == spec.run_group_id)
-            and (self.batch_id is None or self.batch_id == spec.batch_id)
-            and (self.name is None or self.name == spec.name)
-        )
-
-    def lists(self) -> list[tuple[str, str]]:
-        """The sorted lists that each hold all matching runs. A DELETED run is in none but that of its status."""
-        if self.status == "DELETED":
-            return [("status", "DELETED")]
-        named = (
-            ("status", self.status),
-            ("group", self.run_group_id),
-            ("batch", self.batch_id),
-            ("name", self.name),
-        )
-        return [(kind, value) for kind, value in named if value is not None] or [("all", "")]
 
 
 class World:
@@ -96,16 +60,18 @@ class World:
         visible_after: Mapping[str, float] | None = None,
     ) -> None:
         self.account_id, self.region, self.speed = account_id, region, speed
-        self.transitions: list[Transition] = []
-        self._rng, self._order, self._max_runs, self._reuse_ids = rng, order, max_runs, reuse_ids
+        self.groups = Groups()
+        self.some_are_late = False  # some run there ever was is seen later by one operation than by another
+        self._steps: list[tuple[Run, int]] = []  # what truly happened: the run, and which of its moments
+        self._rng, self._max_runs, self._reuse_ids = rng, max_runs, reuse_ids
         self._cancelling, self._deleting, self._visible_after = cancelling, deleting, visible_after
         self._now = 0
         self._numbers = count()
-        self._due: list[tuple[int, int, Run, int]] = []
+        self._due: list[tuple[int, int, Run | Action, int]] = []
         self._incarnations: dict[str, list[Run]] = {}
         self._present: dict[str, Run] = {}
-        self._by_key: dict[int, Run] = {}
-        self._lists: dict[tuple[str, str], list[int]] = {}
+        self._lists = Lists()
+        self._keys = KeyMaker(order)
         self._removable: list[tuple[int, int]] = []  # (created, key) of runs whose retention mode is REMOVE
         self._freed: list[str] = []
         self._requests: dict[str, Run] = {}
@@ -113,24 +79,72 @@ class World:
     # Time
 
     def advance(self, now: int) -> None:
-        """Apply everything that is due at `now`."""
+        """Apply everything that is due at `now`, each thing at its own instant."""
+        while self._due and self._due[0][0] <= now:
+            at, _, due, version = heapq.heappop(self._due)
+            self._now = max(self._now, at)
+            if not isinstance(due, Run):
+                due(at)
+            elif version == due.version:
+                self._step(due)
         self._now = max(self._now, now)
-        while self._due and self._due[0][0] <= self._now:
-            _, _, run, version = heapq.heappop(self._due)
-            if version == run.version:
-                self._step(run)
 
-    def _step(self, run: Run) -> None:
-        """Take the run one moment further. What is scheduled and finds no room is never created, as if refused."""
+    def at(self, instant: int, action: Action) -> None:
+        """Do something at an instant, between what befalls the runs then."""
+        heapq.heappush(self._due, (instant, next(self._numbers), action, 0))
+
+    def seconds(self, number: float) -> int:
+        """So many seconds of a life, as long as they last here."""
+        return round(number * SECOND / self.speed)
+
+    def _step(self, run: Run, *, forced: bool = False) -> None:
+        """Take the run one moment further, unless its group makes it wait.
+
+        What is scheduled and finds no room is never created, as if refused.
+        """
         if run.index < 0 and not self._come_into_being(run):
+            return
+        moment = run.moments[run.index + 1]
+        if not forced and self.groups.must_wait(run, moment.status):
+            self.groups.wait(run)
             return
         old = run.status if run.index >= 0 else None
         run.index += 1
-        run.rendered.clear()
-        moment = run.moments[run.index]
-        self.transitions.append(Transition(run.id, run.uuid, run.spec.name, moment.status, datetime_of(moment.at)))
-        self._move(run, old, moment.status)
+        run.rendered = None
+        self._steps.append((run, run.index))
+        self._lists.move(run, old, moment.status)
+        if moment.status == GONE:
+            self._leave(run)
+        if moment.status == "RUNNING":
+            self._limit(run)
         self._expect(run)
+        if run.watcher is not None:
+            run.watcher(old, moment.status, moment.at)
+        if self.groups.moved(run, old, moment.status):
+            self._admit(run.spec.run_group_id, moment.at)
+
+    def _admit(self, group_id: str | None, at: int) -> None:
+        """Let those go on that waited for room in their group; what their scripts say then follows that much later."""
+        while (waiting := self.groups.next_in(group_id)) is not None:
+            delay = at - waiting.moments[waiting.index + 1].at
+            rest = waiting.moments[waiting.index + 1 :]
+            waiting.moments[waiting.index + 1 :] = [
+                Moment(moment.at + delay, moment.status, moment.fields) for moment in rest
+            ]
+            waiting.planned = None
+            waiting.version += 1
+            self._step(waiting, forced=True)
+
+    def _limit(self, run: Run) -> None:
+        """Where the run has begun to run longer than its group allows, it fails at the limit."""
+        timeout = self.groups.timeout_of(run, self._cancelling) if run.started(run.index - 1) is None else None
+        if timeout is None:
+            return
+        limit = run.moments[run.index].at + self.seconds(timeout[0])
+        if overruns(run, limit):
+            run.planned = tuple(run.moments)
+            kept = [moment for moment in run.moments if moment.at <= limit]
+            run.moments = [*kept, *lay_out(timeout[1], limit, self.speed, kept[-1].fields)]
 
     def _expect(self, run: Run) -> None:
         if run.index + 1 < len(run.moments):
@@ -145,45 +159,18 @@ class World:
         except Refused:
             return False
         self._present[run.id] = run
-        self._by_key[run.key] = run
         self._incarnations.setdefault(run.id, []).append(run)
         if run.spec.retention_mode == "REMOVE":
             insort(self._removable, (run.created, run.key))
         return True
 
-    def _move(self, run: Run, old: str | None, new: str) -> None:
-        """Take the run from the lists of its old status to those of its new one."""
-        if old is not None:
-            self._take(("status", old), run)
-        was_listed = old is not None and old != "DELETED"
-        is_listed = new not in {"DELETED", GONE}
-        if is_listed != was_listed:
-            for name in self._standing_lists(run):
-                (self._put if is_listed else self._take)(name, run)
-        if new != GONE:
-            self._put(("status", new), run)
-            return
+    def _leave(self, run: Run) -> None:
+        """The run is GONE: its id and its place are free."""
         del self._present[run.id]
-        del self._by_key[run.key]
         if run.spec.retention_mode == "REMOVE":
             self._removable.remove((run.created, run.key))
         if self._reuse_ids:
             self._freed.append(run.id)
-
-    def _standing_lists(self, run: Run) -> Iterable[tuple[str, str]]:
-        yield "all", ""
-        for kind, value in (("group", run.spec.run_group_id), ("batch", run.spec.batch_id), ("name", run.spec.name)):
-            if value is not None:
-                yield kind, value
-
-    def _put(self, name: tuple[str, str], run: Run) -> None:
-        insort(self._lists.setdefault(name, []), run.key)
-
-    def _take(self, name: tuple[str, str], run: Run) -> None:
-        keys = self._lists[name]
-        del keys[bisect_left(keys, run.key)]
-        if not keys:
-            del self._lists[name]
 
     # Changes
 
@@ -193,31 +180,49 @@ class World:
         Raises: Refused, ConflictException for an id in use, ServiceQuotaExceededException where there is no room.
         """
         self.advance(now)
-        created = now + round(spec.starts_in * SECOND / self.speed)
+        run = self._laid_out(spec, now, self._rng, None)
+        if request_id is not None:
+            self._requests[request_id] = run
+        self._expect(run)
+        self.advance(now)
+        return run
+
+    def submit(self, spec: RunSpec, at: int, rng: random.Random, watcher: Watcher | None) -> Run:
+        """Create a run of a batch at the instant of an action; `watcher` is told of each of its transitions.
+
+        Raises: Refused, as `start`.
+        """
+        run = self._laid_out(spec, at, rng, watcher)
+        self._step(run)
+        return run
+
+    def _laid_out(self, spec: RunSpec, now: int, rng: random.Random, watcher: Watcher | None) -> Run:
+        created = now + self.seconds(spec.starts_in)
         if created <= now:
             if spec.run_id is not None and spec.run_id in self._present:
                 raise Refused("ConflictException", f"Run {spec.run_id} already exists")
             self._make_room(spec)
         if self._visible_after and not spec.visible_after:
             spec = replace(spec, visible_after=self._visible_after)
-        run_id = spec.run_id or self._free_id()
-        moments = lay_out(spec.life.steps, created, self.speed, {})
-        run = Run(
-            spec=spec,
-            id=run_id,
-            uuid=spec.uuid or str(UUID(int=self._rng.getrandbits(128), version=4)),
-            arn=f"arn:aws:omics:{self.region}:{self.account_id}:run/{run_id}",
-            key=self._key(created),
-            moments=moments,
-            planned=tuple(moments),
-        )
+        self.some_are_late = self.some_are_late or bool(spec.visible_after)
+        run_id = spec.run_id or self._free_id(rng)
         # Known from now on, so that no other run is given the id of one that is scheduled.
         self._incarnations.setdefault(run_id, [])
-        if request_id is not None:
-            self._requests[request_id] = run
-        self._expect(run)
+        return Run(
+            spec=spec,
+            id=run_id,
+            uuid=spec.uuid or str(UUID(int=rng.getrandbits(128), version=4)),
+            scope=self.scope,
+            key=self._keys.key(created),
+            moments=lay_out(spec.life.steps, created, self.speed, {}),
+            watcher=watcher,
+        )
+
+    def declare(self, group: RunGroup, now: int) -> None:
+        """Make a run group known, or change its limits: who waited for more room goes on."""
         self.advance(now)
-        return run
+        self.groups.declare(group, now)
+        self._admit(group.group_id, now)
 
     def cancel(self, run: Run, now: int) -> None:
         """What CancelRun does. Raises: Refused (ConflictException) for a run that has ended."""
@@ -237,15 +242,17 @@ class World:
         self.redirect(run, [Step("DELETED", self._deleting), Step(GONE)], now)
 
     def redirect(self, run: Run, steps: Sequence[Step], now: int) -> None:
-        """From now on the run lives these steps instead of the rest of its script."""
+        """From now on the run lives these steps instead of the rest of its script, whatever its group says."""
+        if run.started(run.index) is None:
+            run.planned = None
+        elif run.planned is None:
+            run.planned = tuple(run.moments)
         begin = max(now, run.moments[run.index].at)
         rest = lay_out(steps, begin, self.speed, run.moments[run.index].fields)
         run.moments[run.index + 1 :] = rest
-        if run.started(run.index) is None:
-            run.planned = tuple(run.moments)
         run.version += 1
         while run.index + 1 < len(run.moments) and run.moments[run.index + 1].at <= self._now:
-            self._step(run)
+            self._step(run, forced=True)
         run.version += 1  # what the steps just taken have pushed is due under the old number
         self._expect(run)
 
@@ -255,24 +262,27 @@ class World:
             return
         if spec.retention_mode != "REMOVE" or not self._removable:
             raise Refused("ServiceQuotaExceededException", f"The maximum number of runs ({self._max_runs}) is reached")
-        self.redirect(self._by_key[self._removable[0][1]], [Step(GONE)], self._now)
+        self.redirect(self._lists.by_key[self._removable[0][1]], [Step(GONE)], self._now)
 
-    def _free_id(self) -> str:
+    def _free_id(self, rng: random.Random) -> str:
         if self._freed:
             return self._freed.pop()
         while True:
-            run_id = str(self._rng.randrange(1_000_000, 10_000_000))
+            run_id = str(rng.randrange(1_000_000, 10_000_000))
             if run_id not in self._incarnations:
                 return run_id
 
-    def _key(self, created: int) -> int:
-        """A number by which ascending lists are in the wanted order."""
-        rising = ((created + (1 << 58)) << 24) | (next(self._numbers) & 0xFFFFFF)
-        if self._order == "oldest":
-            return rising
-        return (1 << KEY_BITS) - rising if self._order == "newest" else rising * SCRAMBLE % (1 << KEY_BITS)
-
     # Questions
+
+    @property
+    def scope(self) -> str:
+        """What the ARNs of this account and region begin with."""
+        return f"arn:aws:omics:{self.region}:{self.account_id}"
+
+    @property
+    def transitions(self) -> list[Transition]:
+        """What truly happened, in the order in which it did."""
+        return [_told(run, run.moments[index]) for run, index in self._steps]
 
     def started_by(self, request_id: str) -> Run | None:
         """The run that a StartRun with this requestId has started, whatever became of it."""
@@ -296,20 +306,21 @@ class World:
                 return run
         raise not_found(run_id)
 
-    def page(self, filters: Filters, limit: int, after: int | None, shown: Shown) -> tuple[list[Run], bool]:
-        """Up to `limit` runs behind the key `after`, and whether more follow."""
-        keys: Sequence[int] = min((self._lists.get(name, []) for name in filters.lists()), key=len)
-        page: list[Run] = []
-        for place in range(0 if after is None else bisect_right(keys, after), len(keys)):
-            run = self._by_key[keys[place]]
-            if filters.match(run, run.status) and shown(run):
-                if len(page) == limit:
-                    return page, True
-                page.append(run)
-        return page, False
+    def page(
+        self, filters: Filters, limit: int, after: int | None, shown: Shown | None = None, *, skip: int = 0
+    ) -> tuple[list[Run], bool]:
+        """Up to `limit` runs behind the key `after`, or behind the first `skip`; and whether more follow."""
+        return self._lists.page(filters, limit, after, shown, skip=skip)
 
     def page_at(
-        self, filters: Filters, limit: int, after: int | None, shown: Shown, instant_of: Callable[[Run], int]
+        self,
+        filters: Filters,
+        limit: int,
+        after: int | None,
+        shown: Shown | None,
+        instant_of: Callable[[Run], int],
+        *,
+        skip: int = 0,
     ) -> tuple[list[tuple[Run, int]], bool]:
         """As `page`, with each run as it was at `instant_of(run)`; looks at every run there ever was."""
         found = []
@@ -319,12 +330,16 @@ class World:
                 (after is None or run.key > after)
                 and run.exists_at(index)
                 and filters.match(run, run.moments[index].status)
-                and shown(run)
+                and (shown is None or shown(run))
             ):
                 found.append((run, index))
         found.sort(key=lambda pair: pair[0].key)
-        return found[:limit], len(found) > limit
+        return found[skip : skip + limit], len(found) > skip + limit
 
     def census(self) -> Mapping[str, int]:
         """How many runs are in each status now."""
-        return {value: len(keys) for (kind, value), keys in sorted(self._lists.items()) if kind == "status"}
+        return self._lists.census()
+
+
+def _told(run: Run, moment: Moment) -> Transition:
+    return Transition(run.id, run.uuid, run.spec.name, moment.status, datetime_of(moment.at))

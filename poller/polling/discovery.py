@@ -4,12 +4,14 @@
 by ten minutes after that: a run created after it is told whatever its status; an ended run created before it never is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from poller.core.machine import ENDS
+from poller.core.lists import ENDED_LISTS, ListName
+from poller.core.machine import ACTIVE, ENDS
 from poller.core.runs import EmitFirst, KnownRun, Question, Snapshot
 from poller.ports import Page
 
@@ -39,8 +41,10 @@ class Discovery:
         self._by_our_clock = by_our_clock
         self.muted: frozenset[str] = frozenset()
         self.last_news: datetime | None = None
-        self._ended_from: datetime | None = None
-        self._active_from: datetime | None = None
+        self._reached: dict[ListName, datetime] = {}
+        self._reaching: dict[ListName, datetime | None] = {}
+        self._last_items: dict[ListName, datetime | None] = {}
+        self._in_order: dict[ListName, bool] = {}
 
     def adopt(self, item: Snapshot) -> KnownRun | None:
         """A run that nobody follows yet: how it is followed from now on, None if it is not ours to follow."""
@@ -55,46 +59,64 @@ class Discovery:
         self.last_news = item.answered_at
         return KnownRun(item.run_id, emit_first=emit_first, by_rule=True, question=Question.FIRST)
 
-    def began(self, page: Page, *, ended: bool) -> bool:
-        """The first page of a walk through the lists came: what is created later may be missing from it.
+    def began(self, name: ListName, page: Page) -> bool:
+        """The first page of a list came: what is created later may be missing from the reading.
 
-        True if it is the first one ever, which tells how far the service's clock is from ours: the mark moves by that.
+        True if it is the first page ever, which tells how far the service's clock is from ours: the mark moves by that.
         The answer may have been long under way and its Date is cut to the second, so the mark is rather a little early.
         """
         served_at = page.served_at or page.answered_at
-        if ended:
-            self._ended_from = served_at
-        else:
-            self._active_from = served_at
+        self._reaching[name] = served_at if name.status == "PENDING" else self._reached_before(name.status)
+        self._last_items[name], self._in_order[name] = None, True
         first, self._by_our_clock = self._by_our_clock, False
         if first:
             self.discovered_through += served_at - page.answered_at
         return first
 
-    def passed_mark(self, page: Page, *, in_order: bool) -> bool:
-        """Whether a list of ended runs need not be read on: all that follows was created before the mark."""
-        times = [item.creation_time for item in page.items]
-        if not in_order or not times:
-            return False
-        last = times[-1]
-        return last is not None and last < self.discovered_through
+    def next_token(self, name: ListName, token: str | None, page: Page) -> str | None:
+        """Where the reading goes on; None if there is nothing more, or nothing that matters.
 
-    def finished(self, *, ended: bool, ended_lists_are_read: bool) -> bool:
-        """A walk went through all its lists: move the mark; True if it moved.
-
-        What was created before both walks began, and long enough before to show itself, is known now.
+        A list of ended runs is read back to the mark where it shows its order, else to its end. `token` brought this
+        page: a service that repeats it would be read for ever.
         """
-        starts = [self._active_from, self._ended_from] if ended_lists_are_read else [self._active_from]
-        if (ended_lists_are_read and not ended) or any(start is None for start in starts):
+        if name.status in ENDED_LISTS:
+            self._in_order[name] = self._in_order[name] and newest_first(page.items, self._last_items[name])
+            last = page.items[-1].creation_time if page.items else None
+            self._last_items[name] = last or self._last_items[name]
+            if self._in_order[name] and last is not None and last < self.discovered_through:
+                return None
+        return None if page.token == token else page.token
+
+    def finished(self, name: ListName, *, ended_lists_are_read: bool) -> bool:
+        """A list was read whole: move the mark; True if it moved.
+
+        A run is known once the lists were read whole one after the other in the order of the lifecycle: wherever it
+        went meanwhile, one of them showed it. So each reading reaches as far as the list before had reached when it
+        began, and PENDING as far as its own beginning.
+        """
+        reaching = self._reaching.get(name)
+        if reaching is not None:
+            self._reached[name] = reaching
+        last = self._least(ENDED_LISTS if ended_lists_are_read else ACTIVE[-1:])
+        if last is None or last - TRAIL <= self.discovered_through:
             return False
-        mark = min(start for start in starts if start is not None) - TRAIL
-        if mark <= self.discovered_through:
-            return False
-        self.discovered_through = mark
+        self.discovered_through = last - TRAIL
         return True
 
+    def _reached_before(self, status: str | None) -> datetime | None:
+        if status in ENDED_LISTS:
+            return self._least(ACTIVE[-1:])
+        return self._least((ACTIVE[ACTIVE.index(status) - 1],)) if status in ACTIVE else None
 
-def newest_first(items: tuple[Snapshot, ...], last: datetime | None) -> bool:
+    def _least(self, statuses: Sequence[str]) -> datetime | None:
+        """How far these lists have been read, all of them; None if one never was."""
+        reached = [
+            self._reached.get(ListName(status, group)) for status in statuses for group in self.rule.groups or (None,)
+        ]
+        return None if None in reached else min(one for one in reached if one is not None)
+
+
+def newest_first(items: tuple[Snapshot, ...], last: datetime | None = None) -> bool:
     """Whether a page shows the order that is not documented: creationTimes that never rise, also after `last`."""
     times = [item.creation_time for item in items]
     if any(time is None for time in times):

@@ -7,7 +7,7 @@ from typing import Final
 
 from poller.core.cadence import Pace
 from poller.core.errors import ServiceError
-from poller.core.planner import Planner, Swept
+from poller.core.planner import Planner
 from poller.core.runs import KnownRun, Snapshot
 from poller.core.vanishing import Ladder, Rung, Terms, next_rung, tried
 from poller.polling.manifests import Manifests
@@ -77,12 +77,10 @@ class Ladders:
         self._ladders[known.run_id] = replace(ladder, misses=misses, contradicted=True, evidence=(*evidence, said))
         self._sweep_wanted.pop(known.run_id, None)
 
-    def swept(self, swept: Swept) -> None:
-        """All active lists were read whole: the missing runs that waited for that are not among them."""
-        if swept.reader != "sweep" or not swept.everything or swept.from_status != "PENDING":
-            return
+    def lists_read(self, since: float) -> None:
+        """All active lists were read whole, none begun before `since`: who waited for that is not among them."""
         for run_id, ladder in self._ladders.items():
-            if not ladder.listed and swept.started >= self._sweep_wanted.get(run_id, NEVER):
+            if not ladder.listed and since >= self._sweep_wanted.get(run_id, NEVER):
                 said = "ListRuns: not among the active runs"
                 self._ladders[run_id] = replace(ladder, listed=True, evidence=(*ladder.evidence, said))
 

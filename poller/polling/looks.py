@@ -145,4 +145,6 @@ class Looks:
     async def _ask(self, look: GetRunLook | ListLook) -> Answer:
         if isinstance(look, GetRunLook):
             return RunShown(look, await self.service.get_run(look.run_id))
-        return PageShown(look, await self.service.list_runs(status=look.status, group=look.group, token=look.token))
+        return PageShown(
+            look, await self.service.list_runs(status=look.name.status, group=look.name.group, token=look.token)
+        )

@@ -259,7 +259,7 @@ class Scope:
             await self._read_watches(rounds)
             if self.clock.monotonic() - housekept_at > HOUSEKEEPING_EVERY:
                 housekept_at = self.clock.monotonic()
-                rounds.planner.lists_allowed = True  # a permission may have been granted
+                rounds.planner.try_lists()
                 await rounds.keep_state()
 
     # --- inside ----------------------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ side learn of them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
+from operator import attrgetter
 from typing import Final, assert_never
 
 import anyio
@@ -15,8 +16,9 @@ import structlog
 from poller.core.cadence import Pace, next_look
 from poller.core.errors import BadRequest, Denied, ServiceError, Throttled
 from poller.core.events import Draft, event_of, short_type
-from poller.core.machine import Observed, Step, Transition, absent, missed, observe, refuse
-from poller.core.planner import GetRunLook, ListLook, Planner, Swept
+from poller.core.lists import ENDED_LISTS, ListName
+from poller.core.machine import Observed, Step, Transition, missed, observe, refuse
+from poller.core.planner import GetRunLook, ListLook, Planner
 from poller.core.retries import full_jitter
 from poller.core.runs import Json, KnownRun, Question, Snapshot, Verdict
 from poller.core.sight import Cause
@@ -42,6 +44,7 @@ CLOCKS_DIFFER: Final = 0.001
 _UNREAD_AFTER: Final = 3
 """Pages in a row that did not come, after which the ended lists are read as soon as one does."""
 _LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
+_LASTING: Final = attrgetter(*(one.name for one in fields(KnownRun) if one.name not in ("seen_at", "since")))
 _ODD_STEPS: Final = {Step.STALE: "stale", Step.UNKNOWN: "unknown_status", Step.CONTRADICTION: "contradiction"}
 
 
@@ -99,8 +102,6 @@ class Rounds:
         self._ended_read_at = float("-inf")
         self.waiters = waiters
         self._one_at_a_time = anyio.Lock()
-        self._last_ended_item: datetime | None = None
-        self._ended_in_order = True
 
     @property
     def scope(self) -> str:
@@ -298,31 +299,23 @@ class Rounds:
                 self.ask_soon(other)  # whether it is this run alone, another one's answer tells
 
     async def _page_shown(self, work: _Work, answer: PageShown) -> None:
-        look, page = answer.look, answer.page
+        look, page, now = answer.look, answer.page, self.clock.monotonic()
         if not self.planner.still_reading(look):
             return
         self.access.answered()
         self._list_failures = 0
-        ended = look.reader == "ended"
         if look.page == 0:
-            self._last_ended_item, self._ended_in_order = None, True
-            if look.status in ("PENDING", "COMPLETED") and look.group in self.planner.groups[:1]:
-                work.state_changed = self.discovery.began(page, ended=ended) or work.state_changed
+            work.state_changed = self.discovery.began(look.name, page) or work.state_changed
         remembered = await self._remembered(work, page.items)
         for item in page.items:
             self._item_shown(work, item, remembered)
-        token = page.token
-        if ended:
-            self._ended_in_order = self._ended_in_order and newest_first(page.items, self._last_ended_item)
-            if page.items:
-                self._last_ended_item = page.items[-1].creation_time
-            if self.discovery.passed_mark(page, in_order=self._ended_in_order):
-                token = None
-        if token == look.token:
-            token = None  # a service that repeats a token would be read for ever
-        swept = self.planner.page_read(look, token)
-        if swept is not None:
-            self._swept(work, swept)
+        if look.name.status is None:
+            showed = [item.run_id for item in page.items]
+            in_order = len(page.items) > 1 and newest_first(page.items)
+            self.planner.newest_read(look, showed, now, in_order=in_order, complete=page.token is None)
+            self.plan_discovery()
+        elif self.planner.page_read(look, self.discovery.next_token(look.name, look.token, page), now):
+            self._list_read(work, look.name)
 
     def _item_shown(self, work: _Work, item: Snapshot, remembered: Mapping[str, KnownRun]) -> None:
         run_id = item.run_id
@@ -342,22 +335,15 @@ class Rounds:
         if not waits_already and (observed.known.live or observed.known.question or observed.known != known):
             self._apply(work, observed)
 
-    def _swept(self, work: _Work, swept: Swept) -> None:
-        """All lists of a walk were read: ask about who is missing, remember how far discovery has come."""
-        ended = swept.reader == "ended"
-        for run_id in swept.absent:
-            known = self._known(work, run_id)
-            if known is not None and run_id not in self.ladders:
-                self._apply(work, Observed(absent(known), (), Step.SAME))
-        self.ladders.swept(swept)
-        if ended or swept.from_status == "PENDING":
-            reads_ended = self.pace.discover_ended > timedelta(0)
-            moved = self.discovery.finished(ended=ended, ended_lists_are_read=reads_ended)
-            work.state_changed = work.state_changed or moved
-        if ended:
+    def _list_read(self, work: _Work, name: ListName) -> None:
+        """A list was read whole: that may be what a missing run waits for, and moves the mark of discovery."""
+        self.ladders.lists_read(self.planner.all_read_since)
+        reads_ended = self.pace.discover_ended > timedelta(0)
+        work.state_changed = self.discovery.finished(name, ended_lists_are_read=reads_ended) or work.state_changed
+        if name.status in ENDED_LISTS:
             self._ended_read_at = self.clock.monotonic()
             self.planner.read_ended(self._ended_read_at + self.pace.discover_ended.total_seconds())
-        elif swept.from_status == "PENDING":
+        elif name.status == "PENDING":
             self.plan_discovery()
             self.read_ended_after_losses()
 
@@ -371,7 +357,7 @@ class Rounds:
         else:
             self._list_failures += 1
             self._pages_lost = True
-            failures, facts = self._list_failures, {"list": look.status}
+            failures, facts = self._list_failures, {"list": look.name.status or "newest"}
         tell = log.debug if isinstance(error, Throttled) or failures > 1 else log.warning
         tell("look.failed", operation=operation, error=error.code, detail=error.message, failures=failures, **facts)
 
@@ -394,7 +380,8 @@ class Rounds:
         """When a run is asked about next, in monotonic seconds."""
         now, monotonic = self.clock.now(), self.clock.monotonic()
         if known.question is not None and not (known.verdict is Verdict.VANISHED and known.question is Question.END):
-            return monotonic
+            stopped = known.end_seen.stop_time if known.end_seen is not None else None
+            return monotonic if stopped is None else monotonic - max((now - stopped).total_seconds(), 0.0)
         if known.question is not None:
             return monotonic + self.pace.max_interval.total_seconds()  # only lists show it: no hurry
         since = min(known.since or now, now)
@@ -434,7 +421,7 @@ class Rounds:
     def _is_news(self, known: KnownRun) -> bool:
         """Whether a run changed in more than the time of its last look: idle looks are not written."""
         before = self.runs.get(known.run_id)
-        return before is None or replace(known, seen_at=before.seen_at, since=before.since) != before
+        return before is None or _LASTING(before) != _LASTING(known)
 
     def _state(self) -> ScopeState:
         place = self.access.place

@@ -10,19 +10,34 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 
 import pytest
 
-from poller.emulator import Call, Emulator, Fault, Life, Scenario, Step, Transition
+from poller.emulator import (
+    BatchTransition,
+    Call,
+    Emulator,
+    Fault,
+    ForeignCalls,
+    Life,
+    Outage,
+    Scenario,
+    Step,
+    Transition,
+)
+from poller.emulator.account import Lives
+from poller.emulator.batch_specs import BatchOptions
+from poller.emulator.groups import GroupOptions
 from poller.emulator.runs import RunOptions
 
-# An in-process call is a few microseconds of work; longer than this, and the emulator's thread is gone.
-CALL_TIMEOUT_SECONDS: Final = 10.0
+# An in-process call is microseconds of work for each run that it starts; longer than this, and the thread is gone.
+CALL_TIMEOUT_SECONDS: Final = 60.0
 
 T = TypeVar("T")
 
@@ -38,6 +53,16 @@ class EmulatorOptions(TypedDict, total=False):
     region: str
     quota_per_second: Mapping[str, float] | float | None
     now: Callable[[], datetime]
+
+
+class Settings(TypedDict, total=False):
+    """What can be changed while an emulator runs."""
+
+    quota_per_second: Mapping[str, float] | float | None
+    foreign_calls_per_second: Mapping[str, float]
+    counters_lag_seconds: float
+    paging: Literal["cursor", "offset"]
+    token_seconds: float | None
 
 
 class RunningEmulator:
@@ -77,6 +102,44 @@ class RunningEmulator:
     def start_run(self, life: Life | str | None = None, **options: Unpack[RunOptions]) -> str:
         return self._do(lambda: self._emulator.start_run(life, **options))
 
+    def start_runs(
+        self, number: int, life: Life | str | None = None, *, every: float = 0.0, **options: Unpack[RunOptions]
+    ) -> list[str]:
+        return self._do(lambda: self._emulator.start_runs(number, life, every=every, **options))
+
+    def start_batch(
+        self,
+        runs: int | Sequence[Mapping[str, Any]],
+        life: Lives = None,
+        *,
+        default_run_setting: Mapping[str, Any] | None = None,
+        **options: Unpack[BatchOptions],
+    ) -> str:
+        return self._do(
+            lambda: self._emulator.start_batch(runs, life, default_run_setting=default_run_setting, **options)
+        )
+
+    def cancel_batch(self, batch_id: str) -> None:
+        self._do(lambda: self._emulator.cancel_batch(batch_id))
+
+    def delete_batch_runs(self, batch_id: str) -> None:
+        self._do(lambda: self._emulator.delete_batch_runs(batch_id))
+
+    def delete_batch(self, batch_id: str) -> None:
+        self._do(lambda: self._emulator.delete_batch(batch_id))
+
+    def batch_status(self, batch_id: str) -> str | None:
+        return self._do(lambda: self._emulator.batch_status(batch_id))
+
+    def batch_runs(self, batch_id: str) -> list[str]:
+        return self._do(lambda: self._emulator.batch_runs(batch_id))
+
+    def batch_history(self) -> list[BatchTransition]:
+        return self._do(self._emulator.batch_history)
+
+    def add_group(self, group_id: str, **options: Unpack[GroupOptions]) -> None:
+        self._do(lambda: self._emulator.add_group(group_id, **options))
+
     def cancel_run(self, run_id: str) -> None:
         self._do(lambda: self._emulator.cancel_run(run_id))
 
@@ -104,6 +167,27 @@ class RunningEmulator:
     def clear_faults(self) -> None:
         self._do(self._emulator.clear_faults)
 
+    def add_outage(self, outage: Outage) -> None:
+        self._do(lambda: self._emulator.add_outage(outage))
+
+    def clear_outages(self) -> None:
+        self._do(self._emulator.clear_outages)
+
+    def configure(self, **settings: Unpack[Settings]) -> None:
+        """Change settings of the running emulator; they are the properties of `Emulator` of the same names."""
+
+        def change() -> None:
+            for name, value in settings.items():
+                setattr(self._emulator, name, value)
+
+        self._do(change)
+
+    def foreign_calls(self) -> Mapping[str, ForeignCalls]:
+        return self._do(lambda: {name: replace(calls) for name, calls in self._emulator.foreign_calls().items()})
+
+    def census(self) -> Mapping[str, int]:
+        return self._do(self._emulator.census)
+
     def down(self) -> None:
         self._do(self._emulator.down)
 
@@ -119,6 +203,11 @@ class RunningEmulator:
     def call_counts(self) -> Counter[str]:
         """Calls by operation up to now."""
         return self._do(lambda: Counter(self._emulator.call_counts))
+
+    @property
+    def outcome_counts(self) -> Counter[tuple[str, str]]:
+        """Calls by operation and outcome up to now."""
+        return self._do(lambda: Counter(self._emulator.outcome_counts))
 
     def _do(self, work: Callable[[], T]) -> T:
         """Do this in the emulator's own thread; what it raises is raised here."""

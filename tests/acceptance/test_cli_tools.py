@@ -129,7 +129,7 @@ def test_the_emulator_serves_plain_boto3_until_it_is_stopped(
     start: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
     (tmp_path / "scenario.toml").write_text(SCENARIO)
-    process = start("emulator", "scenario.toml", "--runs", "3", "--speed", "60")
+    process = start("emulator", "scenario.toml", "--runs", "3", "--batch", "2", "--speed", "60")
     url = json.loads(process.wait_for("url"))["url"]
     omics = boto3.client(
         "omics",
@@ -140,6 +140,7 @@ def test_the_emulator_serves_plain_boto3_until_it_is_stopped(
         config=Config(inject_host_prefix=False),
     )
     assert omics.get_run(id="1234567")["name"] == "sample-42"
+    assert omics.list_batch()["items"][0]["totalRuns"] == 2
     omics.close()
     process.wait_for(f"export AWS_ENDPOINT_URL_OMICS={url}", talk=True)
     process.send(number)

@@ -113,6 +113,8 @@ WRONG = [
     ("emulator --port http", "--port"),
     ("emulator --speed 0", "--speed 0"),
     ("emulator --runs 0", "--runs 0"),
+    ("emulator --batch 0", "--batch 0"),
+    ("emulator --batch 100001", "1 to 100000 runs"),
     ("emulator --host 203.0.113.1", "cannot be listened on"),
     ("schema", "WHAT"),
     ("schema run", '"event"'),

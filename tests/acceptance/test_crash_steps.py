@@ -101,7 +101,7 @@ async def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
             await play.start_daemon()
             await play.until(lambda: play.discovery_has_begun)
             alive = asyncio.create_task(asyncio.sleep(chance.uniform(0.8, 2.2)))
-            while not alive.done() and runs < RUNS:
+            while not alive.done() and runs < RUNS - 1:
                 free = [run_id for run_id in play.told_to_the_end if run_id not in reused]
                 if free and len(reused) < 5:
                     reused.add(free[-1])
@@ -113,10 +113,15 @@ async def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
                 await asyncio.wait([alive], timeout=0.12)
             await alive
             await play.daemon.kill()
-        for number in range(runs, RUNS):
+        for number in range(runs, RUNS - 1):
             play.start_run(name=f"sample-{number}")
         await play.start_daemon()
+        await play.until(
+            lambda: bool(set(play.told_to_the_end) - reused)
+        )  # one id at least is reused, however slow all is
+        last = next(run_id for run_id in play.told_to_the_end if run_id not in reused)
+        emulator.evict(last)
+        play.start_run(name=f"sample-{RUNS - 1}", run_id=last)
         await play.caught_up(RUNS)
         assert await play.daemon.stop() == 0
         assert await play.violations() == []
-        assert reused

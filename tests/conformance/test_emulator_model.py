@@ -23,11 +23,15 @@ import pytest
 from aiohttp import ClientSession
 from botocore.model import OperationModel, Shape
 
-from poller.emulator import Emulator, Fault, Life, RunSpec, Scenario, demo_scenario
+from poller.emulator import Emulator, Fault, Life, RunGroup, RunSpec, Scenario, demo_scenario
+from poller.emulator.batches import STATUSES as BATCH_STATUSES
+from poller.emulator.batches import SUBMISSIONS
 from poller.emulator.errors import HTTP_STATUS, MODELLED
 from poller.emulator.faults import OPERATIONS
 from poller.emulator.lives import STATUSES
-from poller.emulator.service import ROUTES, START_RUN, TASK_STATUSES
+from poller.emulator.requests import ROUTES
+from poller.emulator.service import TASK_STATUSES
+from poller.emulator.starting import DEFAULT_RUN_SETTING, INLINE_SETTING, START_BATCH, START_RUN
 from poller.emulator.wire import LIST_MEMBERS
 
 MODEL = botocore.session.get_session().get_service_model("omics")
@@ -57,6 +61,13 @@ EVERYTHING: dict[str, Any] = {
     "sessionPolicy": "{}",
     "engineSettings": {"profile": "test"},
 }
+DEFAULT_SETTING: dict[str, Any] = {
+    **{member: value for member, value in EVERYTHING.items() if member != "tags"},
+    "runTags": {"project": "x"},
+    "storageCapacity": 2400,
+    "outputBucketOwnerId": "123456789012",
+}
+BATCH: dict[str, Any] = {"batchName": "cohort", "defaultRunSetting": DEFAULT_SETTING, "tags": {"project": "x"}}
 # Members of answers that these tests do not see served: a run needs a GPU, or a Nextflow workflow for them.
 NOT_SEEN = {"accelerators", "engineVersion"}
 
@@ -204,8 +215,19 @@ async def look_everywhere(raw: Raw, run_ids: set[str]) -> None:
             await raw.ask("GetRunTask", id=run_id, taskId=task["taskId"])
 
 
+kept: list[Raw] = []
+
+
 async def every_answer() -> Raw:
-    """A run started, watched through its life, cancelled and deleted, by all operations there are."""
+    """What all operations there are have answered, about runs and batches in all their statuses; asked only once."""
+    if not kept:
+        kept.append(await runs_in_all_statuses())
+        kept[0].answers += (await batches_in_all_statuses()).answers
+    return kept[0]
+
+
+async def runs_in_all_statuses() -> Raw:
+    """Runs started, watched through their lives, cancelled and deleted."""
     clock = Clock()
     scenario = Scenario(
         lives={
@@ -235,6 +257,59 @@ async def every_answer() -> Raw:
     return raw
 
 
+async def look_at_batches(raw: Raw, batch_ids: list[str]) -> None:
+    """All read operations about all batches."""
+    for status in (None, *sorted(BATCH_STATUSES)):
+        await raw.ask("ListBatch", query=f"?maxItems=1{f'&status={status}' if status else ''}")
+    for batch_id in batch_ids:
+        await raw.ask("GetBatch", batchId=batch_id)
+        for filtered in ("?maxItems=2", *(f"?submissionStatus={status}" for status in sorted(SUBMISSIONS))):
+            await raw.ask("ListRunsInBatch", batchId=batch_id, query=filtered)
+
+
+async def batches_in_all_statuses() -> Raw:
+    """Batches started, watched through their lives, cancelled and deleted, and a run group."""
+    clock = Clock()
+    group = RunGroup(
+        group_id="9938959", name="lab", max_runs=9, max_cpus=64, max_gpus=4, max_duration=600, tags={"a": "b"}
+    )
+    scenario = Scenario(default_life=Life.completed(1, 1, 4, 1), groups=(group,), batch_pace={"runs_per_second": 2})
+    async with asking(scenario, clock) as (emulator, raw):
+        await raw.ask("GetRunGroup", id="9938959")
+        settings = [
+            {"runSettingId": f"sample-{number}", "parameters": {"depth": number}, "priority": number}
+            for number in range(4)
+        ]
+        settings[1]["runTags"] = {"emulator:submission": "ThrottlingException"}
+        asked = {**BATCH, "requestId": "r", "batchRunSettings": {"inlineSettings": settings}}
+        started = [(await raw.ask("StartRunBatch", body=asked))["id"]]
+        started += [
+            emulator.start_batch(3, "random", name="long"),
+            emulator.start_batch(1, failure_reason="No access."),
+        ]
+        for seconds in (0, 1, 2, 1, 1):
+            clock.pass_by(seconds)
+            await look_at_batches(raw, started)
+        await raw.ask("CancelRunBatch", body={"batchId": started[1]})
+        for _ in range(5):
+            await look_at_batches(raw, started)
+            clock.pass_by(1)
+        clock.pass_by(60)
+        await look_at_batches(raw, started)
+        emulator.delete_run(emulator.batch_runs(started[0])[0])
+        for batch_id in started[:2]:
+            await raw.ask("DeleteRunBatch", body={"batchId": batch_id})
+            await look_at_batches(raw, started)
+        clock.pass_by(60)
+        await look_at_batches(raw, started)
+        late = emulator.start_batch(2, Life.of("COMPLETED"), pending=0, creating=0, runs_per_second=1)
+        emulator.cancel_batch(late)
+        clock.pass_by(5)
+        await look_at_batches(raw, [late])
+        await raw.ask("DeleteBatch", batchId=started[0])
+    return raw
+
+
 # The tests
 
 
@@ -243,6 +318,10 @@ async def test_every_answer_in_every_status_is_one_that_the_model_knows() -> Non
 
     assert {operation for operation, _, _ in raw.answers} == set(SERVED)
     assert [problem for answer in raw.answers for problem in walk(*answer)] == []
+    assert {batch["status"] for batch in raw.of("GetBatch")} == BATCH_STATUSES
+    assert {batch["status"] for page in raw.of("ListBatch") for batch in page["items"]} == BATCH_STATUSES
+    submissions = {run["submissionStatus"] for page in raw.of("ListRunsInBatch") for run in page["runs"]}
+    assert submissions == SUBMISSIONS
     assert {run["status"] for run in raw.of("GetRun")} == STATUSES - {"DELETED"}
     assert {task["status"] for task in raw.of("GetRunTask")} >= {
         "RUNNING",
@@ -257,6 +336,7 @@ async def test_all_members_of_the_model_are_served_but_those_named_here() -> Non
     raw = await every_answer()
     items = [item for page in raw.of("ListRuns") for item in page["items"]]
     tasks = [item for page in raw.of("ListRunTasks") for item in page["items"]]
+    batches = raw.of("GetBatch")
     for answers, shape in (
         (raw.of("GetRun"), MODEL.shape_for("GetRunResponse")),
         (items, MODEL.shape_for("RunListItem")),
@@ -265,6 +345,16 @@ async def test_all_members_of_the_model_are_served_but_those_named_here() -> Non
         (raw.of("StartRun"), MODEL.shape_for("StartRunResponse")),
         (raw.of("ListRuns"), MODEL.shape_for("ListRunsResponse")),
         (raw.of("ListRunTasks"), MODEL.shape_for("ListRunTasksResponse")),
+        (raw.of("StartRunBatch"), MODEL.shape_for("StartRunBatchResponse")),
+        (batches, MODEL.shape_for("GetBatchResponse")),
+        ([batch["defaultRunSetting"] for batch in batches], MODEL.shape_for("DefaultRunSetting")),
+        ([batch["submissionSummary"] for batch in batches], MODEL.shape_for("SubmissionSummary")),
+        ([batch["runSummary"] for batch in batches], MODEL.shape_for("RunSummary")),
+        (raw.of("ListBatch"), MODEL.shape_for("ListBatchResponse")),
+        ([item for page in raw.of("ListBatch") for item in page["items"]], MODEL.shape_for("BatchListItem")),
+        (raw.of("ListRunsInBatch"), MODEL.shape_for("ListRunsInBatchResponse")),
+        ([item for page in raw.of("ListRunsInBatch") for item in page["runs"]], MODEL.shape_for("RunBatchListItem")),
+        (raw.of("GetRunGroup"), MODEL.shape_for("GetRunGroupResponse")),
     ):
         seen = {member for answer in answers for member in answer}
         assert set(shape.members) - seen <= NOT_SEEN, shape.name  # type: ignore[attr-defined]
@@ -289,11 +379,23 @@ async def test_random_lives_and_the_demo_say_nothing_that_the_model_does_not_kno
         assert [problem for answer in raw.answers for problem in walk(*answer)] == []
 
 
+DEEP = {
+    "StartRun": "runOutputUri",
+    "GetRun": "failureReason",
+    "ListRuns": "workflowName",
+    "StartRunBatch": "uuid",
+    "GetBatch": "cancelledRunCount",
+    "ListBatch": "createdAt",
+    "ListRunsInBatch": "submissionStatus",
+    "GetRunGroup": "maxDuration",
+}
+
+
 def misspelled(body: bytes, operation: str) -> bytes:
     """The answer with one letter of one member's name exchanged, as deep in it as there is one."""
-    if not body:
+    if body in {b"", b"{}"}:
         return b'{"mesage":""}'
-    member = {"StartRun": "runOutputUri", "GetRun": "failureReason", "ListRuns": "workflowName"}.get(operation, "cpus")
+    member = DEEP.get(operation, "cpus")
     assert f'"{member}"'.encode() in body
     return body.replace(f'"{member}"'.encode(), f'"{member[:-1]}y"'.encode(), 1)
 
@@ -364,8 +466,16 @@ def test_routes_statuses_and_parameters_are_those_of_the_model() -> None:
     for method, pattern, operation in ROUTES:
         http = MODEL.operation_model(operation).http
         assert method == http["method"]
-        assert pattern.fullmatch(http["requestUri"].format(id="1", taskId="2"))
+        assert pattern.fullmatch(http["requestUri"].format(id="1", taskId="2", batchId="3"))
     assert set(MODEL.shape_for("RunStatus").enum) == STATUSES  # type: ignore[attr-defined]
     assert set(MODEL.shape_for("TaskStatus").enum) == TASK_STATUSES  # type: ignore[attr-defined]
     assert set(MODEL.shape_for("RunListItem").members) == LIST_MEMBERS  # type: ignore[attr-defined]
     assert set(MODEL.shape_for("StartRunRequest").members) == set(START_RUN)  # type: ignore[attr-defined]
+    for shape, checks in (
+        ("StartRunBatchRequest", START_BATCH),
+        ("DefaultRunSetting", DEFAULT_RUN_SETTING),
+        ("InlineSetting", INLINE_SETTING),
+    ):
+        assert set(MODEL.shape_for(shape).members) == set(checks), shape  # type: ignore[attr-defined]
+    assert set(MODEL.shape_for("BatchStatus").enum) == BATCH_STATUSES  # type: ignore[attr-defined]
+    assert set(MODEL.shape_for("SubmissionStatus").enum) == SUBMISSIONS  # type: ignore[attr-defined]

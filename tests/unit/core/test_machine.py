@@ -12,7 +12,6 @@ from poller.core.machine import (
     RANK,
     Step,
     Transition,
-    absent,
     judge,
     missed,
     observe,
@@ -267,13 +266,6 @@ def test_a_list_that_is_wrong_for_ever_does_not_keep_get_run_busy_for_ever() -> 
     known, _ = seen(look("RUNNING", 10, start=5), item("FAILED", 20))
     known = observe(known, look("RUNNING", 20.3 + BEHIND_AT_MOST.total_seconds(), start=5)).known
     assert known.question is None
-
-
-def test_a_run_that_a_list_misses_is_asked_about() -> None:
-    known, _ = seen(look("RUNNING", 10, start=5))
-    assert absent(known).question is Question.END
-    known, _ = seen(look("FAILED", 10, stop=5))
-    assert absent(known) == known
 
 
 def test_an_item_without_creation_time_proves_nothing_and_asks_only_when_something_moved() -> None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poller.core.events import Place, event_of
-from poller.core.machine import Transition, absent, missed, observe, recover, refuse, vanish
+from poller.core.machine import Transition, missed, observe, recover, refuse, vanish
 from poller.core.runs import EmitFirst, KnownRun, Question, Snapshot, Verdict
 from poller.core.succession import await_manifest, is_succeeded, kept_look, succeed
 
@@ -136,7 +136,7 @@ def watched(
     late: Snapshot | None = None
     second = draw(st.sampled_from([0.0, 11.0, 200.0]))
     asks_manifests = draw(st.booleans())
-    operations = ["get", "get", "list", "list", "list", "climb", "absent", "late", *(["refuse"] if refusals else [])]
+    operations = ["get", "get", "list", "list", "list", "climb", "late", *(["refuse"] if refusals else [])]
     operations += ["manifest", "manifest"] if asks_manifests else []
     for _ in range(draw(st.integers(1, 25))):
         second += draw(st.sampled_from([1.0, 7.0, 40.0, 400.0]))
@@ -174,8 +174,6 @@ def watched(
         elif operation == "climb" and watcher.known.live and (watcher.misses > 1 or watcher.known.shown_deleted):
             watcher.known, transitions, _ = vanish(watcher.known, at(second), ("GetRun", "ListRuns"))
             watcher.tell(transitions)
-        elif operation == "absent":
-            watcher.known = absent(watcher.known)
         elif operation == "refuse" and draw(st.integers(0, 3)) == 0:
             watcher.known, transitions, _ = refuse(watcher.known, at(second), "ValidationException")
             watcher.tell(transitions)

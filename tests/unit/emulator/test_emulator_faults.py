@@ -2,14 +2,14 @@
 
 import json
 import random
+from typing import Any
 
 import pytest
 
-from poller.emulator import Fault
+from poller.emulator import Fault, Outage
 from poller.emulator.faults import OPERATIONS, Asked, FaultRules, spoiled
 from poller.emulator.instants import SECOND
-from poller.emulator.quota import SERVICE_QUOTAS, Quota
-from poller.emulator.service import ROUTES
+from poller.emulator.requests import ROUTES
 
 LOOK = Asked("GetRun", run_id="1")
 
@@ -34,6 +34,9 @@ def rules(*faults: Fault) -> FaultRules:
         (Fault(kind="reset", paged=True), Asked("ListRuns", token="x"), Asked("ListRuns")),
         (Fault(kind="reset", paged=False), Asked("ListRuns"), Asked("ListRuns", token="x")),
         (Fault(kind="hidden"), LOOK, Asked("StartRun")),
+        (Fault(kind="stale"), LOOK, Asked("GetBatch", batch_id="7")),
+        (Fault(kind="short_page"), Asked("ListBatch"), LOOK),
+        (Fault(kind="reset", batch_id="7"), Asked("GetBatch", batch_id="7"), Asked("GetBatch", batch_id="8")),
     ],
 )
 def test_a_fault_befalls_the_calls_that_it_names(fault: Fault, befallen: Asked, spared: Asked) -> None:
@@ -95,10 +98,16 @@ def test_in_lists_a_fault_of_one_run_befalls_its_item() -> None:
         {"kind": "error", "code": "NewException"},
         {"kind": "error", "code": ""},
         {"kind": "error", "named_in": "footer"},
+        {"kind": "stale", "operation": "GetBatch"},
+        {"kind": "short_page", "operation": "GetRun"},
+        {"kind": "hidden", "operation": "StartRun"},
+        {"kind": "short_page", "items": -1},
     ],
 )
 def test_a_fault_that_could_never_happen_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"no fault|no operation|named_in|needs an http_status|probability|negative"):
+    with pytest.raises(
+        ValueError, match=r"no fault|no operation|named_in|needs an http_status|probability|negative|befalls"
+    ):
         Fault(**wrong)  # type: ignore[arg-type]
 
 
@@ -115,34 +124,32 @@ def test_spoiled_bodies_are_what_they_say() -> None:
     }
     assert json.loads(spoiled(Fault(kind="bad_timestamp"), body))["items"][0]["creationTime"] == "yesterday at noon"
     assert json.loads(spoiled(Fault(kind="hidden"), body)) == {"items": []}
+    assert json.loads(spoiled(Fault(kind="hidden"), b'{"runs":[{"runId":"1"}]}')) == {"runs": []}
 
 
 def test_every_operation_that_is_served_can_be_named_in_a_fault() -> None:
     assert {operation for _, _, operation in ROUTES} | {"GetCallerIdentity"} == set(OPERATIONS)
 
 
-def test_a_quota_lets_a_burst_through_and_then_its_rate() -> None:
-    quota = Quota({"GetRun": 10})
+def test_an_outage_befalls_the_operations_that_it_names_for_as_long_as_it_lasts() -> None:
+    made = rules()
+    made.add_outage(Outage(start=10, seconds=5, operations=("GetRun", "ListRuns")), 100 * SECOND)
+    made.add_outage(Outage(start=12, seconds=5, kind="hang"), 100 * SECOND)
 
-    assert sum(quota.take("GetRun", 0) for _ in range(50)) == 10
-    assert sum(quota.take("GetRun", tick * SECOND // 100) for tick in range(1, 301)) == 30
-    assert all(quota.take("ListRuns", 0) for _ in range(50))
+    def kinds(operation: str) -> list[str | None]:
+        faults = [made.outage(operation, (100 + second) * SECOND) for second in (9, 10, 12, 14, 15, 16, 17)]
+        return [None if fault is None else fault.kind for fault in faults]
 
-
-def test_one_number_is_the_quota_of_each_operation() -> None:
-    quota = Quota(2)
-
-    assert [quota.take("GetRun", 0) for _ in range(3)] == [True, True, False]
-    assert [quota.take("ListRuns", 0) for _ in range(3)] == [True, True, False]
-
-
-def test_a_slow_quota_lets_one_call_through_at_a_time() -> None:
-    quota = Quota({**SERVICE_QUOTAS, "StartRun": 0.5})
-
-    assert [quota.take("StartRun", second * SECOND) for second in range(5)] == [True, False, True, False, True]
+    assert kinds("GetRun") == [None, "error", "error", "error", "hang", "hang", None]
+    assert kinds("GetCallerIdentity") == [None, None, "hang", "hang", "hang", "hang", None]
+    made.clear_outages()
+    assert made.outage("GetRun", 112 * SECOND) is None
 
 
-@pytest.mark.parametrize("quota", [0, -1, {"GetRun": 0}])
-def test_a_quota_that_lets_nothing_through_is_refused(quota: float | dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="never let a call through"):
-        Quota(quota)
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seconds": 0}, {"seconds": 5, "start": -1}, {"seconds": 5, "kind": "dark"}, {"seconds": 5, "operations": ("X",)}],
+)
+def test_an_outage_that_could_never_happen_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"no outage is called|lasts more than 0|no operation"):
+        Outage(**wrong)

@@ -15,7 +15,18 @@ from aiohttp import ClientSession
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, ReadTimeoutError
 
-from poller.emulator import GONE, SERVICE_QUOTAS, Emulator, Fault, Life, Refused, Scenario, Step, random_scenario
+from poller.emulator import (
+    GONE,
+    SERVICE_QUOTAS,
+    Emulator,
+    Fault,
+    Life,
+    Outage,
+    Refused,
+    Scenario,
+    Step,
+    random_scenario,
+)
 from poller.emulator.control import is_local
 from poller.emulator.errors import HTTP_STATUS, MODELLED
 
@@ -543,6 +554,68 @@ async def test_the_quota_throttles_what_goes_beyond_it(omics: Omics, clock: Hand
         assert emulator.outcome_counts["ListRuns", "ThrottlingException"] == 1
 
 
+async def test_others_spend_from_the_quota_on_the_clock_and_it_can_be_changed(omics: Omics, clock: HandClock) -> None:
+    scenario = Scenario(quota_per_second=10, foreign_calls_per_second={"ListRuns": 20})
+    async with Emulator(scenario, now=clock) as emulator, omics(emulator) as client:
+        clock.pass_by(5)
+        assert await refusal(client.list_runs()) == ("ThrottlingException", 429)
+        await client.get_run(id=emulator.start_run())
+        others = emulator.foreign_calls()["ListRuns"]
+        assert (others.made, emulator.call_counts["ListRuns"]) == (100, 1)
+        assert 35 <= others.refused <= 45
+        emulator.quota_per_second = {"ListRuns": 40}
+        emulator.foreign_calls_per_second = {"ListRuns": 5}
+        clock.pass_by(1)
+        await client.list_runs()
+        assert emulator.foreign_calls_per_second == {"ListRuns": 5}
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("unavailable", ClientError), ("reset", (ConnectionError, HTTPClientError)), ("hang", ReadTimeoutError)],
+)
+async def test_an_outage_comes_and_goes_on_the_clock_and_spends_no_quota(
+    omics: Omics, clock: HandClock, kind: Any, error: Any
+) -> None:
+    outage = Outage(kind=kind, start=60, seconds=30, operations=("ListRuns",))
+    scenario = Scenario(outages=(outage,), quota_per_second=1)
+    async with Emulator(scenario, now=clock) as emulator, omics(emulator, read_timeout=0.2) as client:
+        run_id = emulator.start_run(Life.of("RUNNING"))
+        await client.list_runs()
+        clock.pass_by(60)
+        emulator.add_fault(Fault(kind="error", operation="ListRuns", code="ThrottlingException", count=1))
+        for _ in range(3):
+            with pytest.raises(error) as caught:
+                await client.list_runs()
+            assert "429" not in str(caught.value)
+        await client.get_run(id=run_id)
+        clock.pass_by(30)
+        assert await refusal(client.list_runs()) == ("ThrottlingException", 429)  # the fault, not used up meanwhile
+        clock.pass_by(1)
+        await client.list_runs()
+
+
+async def test_an_outage_is_told_as_the_load_balancer_tells_it(omics: Omics) -> None:
+    async with Emulator() as emulator, omics(emulator) as client:
+        emulator.add_outage(Outage(seconds=60))
+        assert await refusal(client.list_runs()) == ("ServiceUnavailableException", 503)
+        emulator.clear_outages()
+        await client.list_runs()
+
+
+async def test_thousands_of_runs_that_nobody_watches_are_started_at_once(omics: Omics, clock: HandClock) -> None:
+    async with Emulator(now=clock) as emulator, omics(emulator) as client:
+        foreign = emulator.start_runs(3000, Life.of("RUNNING"), name="other", run_group_id="77")
+        emulator.start_runs(5, Life.of(("RUNNING", 60), "COMPLETED"), every=10, starts_in=-20)
+        page = await client.list_runs(status="RUNNING", runGroupId="77", maxResults=100)
+
+        assert emulator.census() == {"RUNNING": 3003}
+        assert len(set(foreign)) == 3000
+        assert page["items"][0]["name"] == "other-3000"
+        clock.pass_by(45)
+        assert emulator.census() == {"RUNNING": 3004, "COMPLETED": 1}
+
+
 async def test_while_it_is_down_connections_are_refused_and_lives_go_on(omics: Omics, clock: HandClock) -> None:
     async with Emulator(now=clock) as emulator, omics(emulator) as client:
         run_id = emulator.start_run(Life.completed(1, 1, 1, 1))
@@ -647,6 +720,60 @@ async def test_other_processes_control_it_over_http(clock: HandClock) -> None:
         assert calls["calls"][0]["operation"] == "ListRuns"
         assert (await ask("GET", ""))[1]["runs"] == {}
         assert (await ask("GET", "nothing"))[0] == 404
+
+
+async def test_other_processes_control_batches_settings_and_outages_too(omics: Omics, clock: HandClock) -> None:
+    async with (
+        Emulator(now=clock) as emulator,
+        omics(emulator) as client,
+        ClientSession(f"{emulator.url}/_emulator/") as session,
+    ):
+
+        async def ask(method: str, path: str, body: object = None) -> tuple[int, Any]:
+            async with session.request(method, path, data=None if body is None else json.dumps(body)) as answer:
+                return answer.status, await answer.json()
+
+        _, started = await ask("POST", "batches", {"runs": 3, "life": ["RUNNING"], "name": "cohort", "pending": "1s"})
+        clock.pass_by(60)
+        batch = (await ask("GET", f"batches/{started['id']}"))[1]
+        assert (batch["status"], batch["runs"]) == ("INPROGRESS", emulator.batch_runs(started["id"]))
+        assert [entry["status"] for entry in (await ask("GET", "batches"))[1]["transitions"]] == [
+            "CREATING",
+            "PENDING",
+            "SUBMITTING",
+            "INPROGRESS",
+        ]
+        assert await ask("POST", "batches", {"runs": 0}) == (
+            400,
+            {"message": "batch.runs: 0 is not a whole number above 0"},
+        )
+        assert (await ask("GET", "batches/1"))[0] == 404
+        assert await ask("POST", "groups", {"group_id": "77", "max_runs": 3}) == (200, {})
+        assert (await client.get_run_group(id="77"))["maxRuns"] == 3
+
+        changes = {"quota_per_second": {"GetRun": 2}, "foreign_calls_per_second": {"GetRun": 50}, "paging": "offset"}
+        assert await ask("POST", "settings", {**changes, "token_seconds": "1m", "counters_lag_seconds": 5}) == (200, {})
+        assert (await ask("GET", "settings"))[1] == {**changes, "token_seconds": 60, "counters_lag_seconds": 5}
+        clock.pass_by(10)
+        assert await refusal(client.get_run(id=batch["runs"][0])) == ("ThrottlingException", 429)
+        told = (await ask("GET", ""))[1]
+        assert (told["batches"], told["foreign_calls"]["GetRun"]["made"]) == ({"INPROGRESS": 1}, 500)
+        assert told["foreign_calls"]["GetRun"]["refused"] > 400
+        wrong = {"quota_per_second": "service", "paging": "pages"}
+        assert (await ask("POST", "settings", wrong)) == (
+            400,
+            {"message": "settings.paging: 'pages' is not one of cursor, offset"},
+        )
+        assert emulator.quota_per_second == {"GetRun": 2}  # nothing of it was done
+        assert (await ask("POST", "settings", {"page": 1}))[1] == {
+            "message": "settings: page: no such key; did you mean paging?"
+        }
+
+        assert await ask("POST", "outages", {"seconds": "5m", "operations": ["ListRuns"]}) == (200, {})
+        assert (await ask("GET", "outages"))[1]["outages"][0]["operations"] == ["ListRuns"]
+        assert await refusal(client.list_runs()) == ("ServiceUnavailableException", 503)
+        assert await ask("DELETE", "outages") == (200, {})
+        await client.list_runs()
 
 
 async def test_what_is_no_operation_is_told_so() -> None:

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poller.emulator import GONE, Life, Refused, RunSpec, Step
+from poller.emulator import GONE, Life, Refused, RunGroup, RunSpec, Step
 from poller.emulator.instants import SECOND, datetime_of
+from poller.emulator.lists import Filters, Order
 from poller.emulator.runs import Run
 from poller.emulator.tasks import tasks_of
-from poller.emulator.world import Filters, Order, World
+from poller.emulator.world import World
 
 START = 1_795_000_000 * SECOND
 STATUSES = ("PENDING", "STARTING", "RUNNING", "STOPPING", "COMPLETED", "FAILED", "CANCELLED", "DELETED")
@@ -226,13 +227,17 @@ OPERATIONS = st.tuples(
 def test_whatever_happens_lists_and_history_agree(operations: list[tuple[str, int, str]], order: Order) -> None:
     """The kept lists say what a look at every run says, and the history of each incarnation ends in its status."""
     made, now, runs = world(order=order, max_runs=8, reuse_ids=True), START, list[Run]()
+    made.declare(RunGroup(group_id="77", max_runs=2), START)
     for operation, number, status in operations:
         target = runs[number % len(runs)] if runs else None
         try:
             if operation == "start":
                 life = Life.of(("PENDING", number / 2), (status, number), "COMPLETED")
                 mode = "REMOVE" if number % 2 else "RETAIN"
-                runs.append(made.start(spec(life, starts_in=number / 4 - 1, retention_mode=mode), now))
+                group = "77" if number % 3 else None
+                runs.append(
+                    made.start(spec(life, starts_in=number / 4 - 1, retention_mode=mode, run_group_id=group), now)
+                )
             elif operation == "pass":
                 now += number * SECOND // 3
                 made.advance(now)

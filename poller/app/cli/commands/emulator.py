@@ -22,6 +22,7 @@ async def emulator(
     /,
     *,
     runs: Annotated[int | None, Parameter(help="So many runs with random lives, started over ten minutes.")] = None,
+    batch: Annotated[int | None, Parameter(help="A batch of so many runs with random lives, up to 100,000.")] = None,
     speed: Annotated[
         float, Parameter(show_default=True, help="How much faster runs live: at 60 an hour takes a minute.")
     ] = 1.0,
@@ -39,6 +40,8 @@ async def emulator(
 
     `omics-poller emulator --runs 20 --speed 60`
 
+    `omics-poller emulator --batch 5000 --speed 60`
+
     `omics-poller emulator scenario.toml --port 8790`
     """
     import anyio
@@ -49,15 +52,15 @@ async def emulator(
         raise ConfigError(f"--port {port}: must be from 0 to 65535")
     if not 0 < speed < float("inf"):
         raise ConfigError(f"--speed {speed:g}: must be above 0")
-    world = _scenario(scenario, runs, seed)
+    world = _scenario(scenario, runs, batch, seed)
     try:
         async with Emulator(world, host=host, port=port, speed=speed, seed=seed) as serving:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 out.document({"url": serving.url})
                 for name, value in environment(serving.url).items():
                     out.say(f"export {name}={value}")
-                if not world.runs:
-                    out.say("no runs yet: StartRun starts some, as do --runs N and a scenario file")
+                if not (world.runs or world.batches):
+                    out.say("no runs yet: StartRun starts some, as do --runs N, --batch N and a scenario file")
                 async for _ in signals:
                     break
     except OSError as error:
@@ -79,10 +82,10 @@ def environment(url: str) -> dict[str, str]:
     }
 
 
-def _scenario(path: Path | None, runs: int | None, seed: int) -> "Scenario":
+def _scenario(path: Path | None, runs: int | None, batch: int | None, seed: int) -> "Scenario":
     from dataclasses import replace
 
-    from poller.emulator import Scenario, ScenarioError, random_scenario
+    from poller.emulator import SERVICE_QUOTAS, Scenario, ScenarioError, random_batch, random_scenario
 
     try:
         world = Scenario.load(path, seed=seed) if path is not None else Scenario()
@@ -90,7 +93,14 @@ def _scenario(path: Path | None, runs: int | None, seed: int) -> "Scenario":
         raise ConfigError(str(error)) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    if runs is None:
-        return world
-    more = random_scenario(parse_count("--runs", runs), seed)
-    return replace(world, runs=(*world.runs, *more.runs)) if path is not None else more
+    if runs is not None:
+        more = random_scenario(parse_count("--runs", runs), seed)
+        world = replace(world, runs=(*world.runs, *more.runs))
+    if batch is not None:
+        try:
+            world = replace(world, batches=(*world.batches, random_batch(parse_count("--batch", batch))))
+        except ValueError as error:
+            raise ConfigError(f"--batch {batch}: {error}") from None
+    if path is None and (runs is not None or batch is not None):
+        world = replace(world, quota_per_second=SERVICE_QUOTAS)
+    return world

@@ -1,0 +1,319 @@
+"""What the planner asks next, told what was seen and what moment it is."""
+
+from itertools import pairwise
+
+from poller.core.lists import ENDED_LISTS
+from poller.core.machine import ACTIVE
+from poller.core.planner import GetRunLook, ListLook, Planner
+from poller.core.runs import KnownRun, Question
+
+
+def known(run_id: str, status: str | None = "RUNNING", question: Question | None = None) -> KnownRun:
+    return KnownRun(run_id, by_rule=True, uuid=f"uuid-{run_id}", status=status, looked=True, question=question)
+
+
+def planner_of(*statuses: str, low: float = 5, high: float = 60, due: float = 0) -> Planner:
+    """A planner that follows runs "0", "1", … in these statuses, all due at the same moment."""
+    planner = Planner(low=low, high=high)
+    for number, status in enumerate(statuses):
+        planner.follow(known(str(number), status), due)
+    return planner
+
+
+def read(planner: Planner, now: float, *, shows: dict[str, list[str]], pages: int = 1) -> list[str]:
+    """Read every page that is due at `now`; which statuses' lists were read. `shows` are the runs of each list."""
+    names = []
+    while (look := planner.next_list(now)) is not None:
+        status = look.name.status
+        names.append(status or "newest")
+        items = shows.get(status or "newest", [])
+        for run_id in items:
+            planner.shown(run_id, now)
+        if status is None:
+            planner.newest_read(look, items, now, in_order=False, complete=False)
+            continue
+        planner.page_read(look, str(look.page + 1) if look.page + 1 < pages else None, now)
+        for run_id in items:
+            planner.follow(known(run_id, status), now + 60, shown=now)
+    return names
+
+
+def get_runs(planner: Planner, now: float) -> list[GetRunLook]:
+    looks = []
+    while (look := planner.next_get_run(now)) is not None:
+        looks.append(look)
+    return looks
+
+
+# --- direct looks, or a list ------------------------------------------------------------------------------------------
+
+
+def test_a_single_run_is_asked_about_directly() -> None:
+    planner = planner_of("RUNNING")
+    assert [look.run_id for look in get_runs(planner, 0)] == ["0"]
+    assert planner.next_list(0) is None
+
+
+def test_two_runs_of_one_status_cost_one_page_and_no_get_run() -> None:
+    planner = planner_of("RUNNING", "RUNNING")
+    assert get_runs(planner, 0) == []
+    assert "RUNNING" in read(planner, 0, shows={"RUNNING": ["0", "1"]})
+    assert get_runs(planner, 0) == []
+    assert planner.next_due(0) == 60
+
+
+def test_a_list_that_has_more_pages_than_followed_runs_is_not_read_for_them() -> None:
+    """Runs of others make it long: asking about each of the few is cheaper then."""
+    planner = planner_of("RUNNING", "RUNNING")
+    read(planner, 0, shows={"RUNNING": ["0", "1"]}, pages=3)
+    assert planner.next_list(60) is None
+    assert len(get_runs(planner, 60)) == 2
+
+
+def test_nothing_is_asked_before_it_is_due_and_no_list_twice_within_the_least_interval() -> None:
+    planner = planner_of("RUNNING", "RUNNING", due=10)
+    assert planner.next_list(9.9) is None
+    assert planner.next_get_run(9.9) is None
+    assert planner.next_due(0) == 10
+    assert "RUNNING" in read(planner, 10, shows={"RUNNING": ["0", "1"]})
+    planner.follow(known("0"), 11)
+    planner.follow(known("1"), 11)
+    assert planner.next_list(14.9) is None
+    assert planner.next_due(14.9) == 15
+    assert read(planner, 15, shows={"RUNNING": ["0", "1"]}) == ["RUNNING"]
+
+
+def test_one_reader_for_each_list_and_one_get_run_for_each_run() -> None:
+    planner = planner_of(*["RUNNING"] * 3)
+    planner.follow(known("9", None, Question.FIRST), 0)
+    look = planner.next_list(0)
+    assert look is not None
+    assert planner.next_list(0) is None or planner.next_list(0) != look
+    assert [one.run_id for one in get_runs(planner, 0)] == ["9"]
+    planner.follow(known("9", None, Question.FIRST), 0)
+    assert get_runs(planner, 0) == []
+    planner.landed("9", 1, answered=True)
+    planner.follow(known("9", None, Question.FIRST), 1)
+    assert get_runs(planner, 5.9) == []
+    assert len(get_runs(planner, 6)) == 1
+
+
+# --- the newest runs --------------------------------------------------------------------------------------------------
+
+
+def newest(planner: Planner, now: float, items: list[str], *, in_order: bool = True, complete: bool = False) -> None:
+    """Read all that is due, the newest runs among it; all of it shows these runs."""
+    while (look := planner.next_list(now)) is not None:
+        for run_id in items:
+            planner.shown(run_id, now)
+        if look.name.status is None:
+            planner.newest_read(look, items, now, in_order=in_order, complete=complete)
+        else:
+            planner.page_read(look, None, now)
+        for run_id in items:
+            planner.follow(known(run_id), now + 60, shown=now)
+
+
+def next_of(planner: Planner, status: str, now: float) -> ListLook:
+    """The look at that list; the newest runs, if they are due, are read meanwhile and show nothing."""
+    while (look := planner.next_list(now)) is not None:
+        if look.name.status == status:
+            return look
+        assert look.name.status is None
+        planner.newest_read(look, [], now, in_order=False, complete=False)
+    raise AssertionError("it is not due")
+
+
+def test_a_page_of_the_newest_runs_that_shows_its_order_answers_for_every_run_on_it() -> None:
+    planner = planner_of("PENDING", "RUNNING", "STOPPING")
+    planner.discover(0)
+    newest(planner, 0, ["0", "1", "2"])
+    planner.discover(1000)
+    assert read_ordered(planner, 60, ["0", "1", "2"]) == ["newest"]
+    assert get_runs(planner, 60) == []
+
+
+def test_a_page_without_order_is_not_trusted_and_the_lists_are_read() -> None:
+    planner = planner_of("RUNNING", "RUNNING")
+    planner.discover(0)
+    newest(planner, 0, ["0", "1"], in_order=False)
+    planner.discover(500)
+    assert sorted(read(planner, 500, shows={"RUNNING": ["0", "1"]})) == sorted(ACTIVE)
+
+
+def test_a_run_that_newer_ones_pushed_off_the_page_is_answered_for_by_its_list() -> None:
+    planner = planner_of("RUNNING", "RUNNING", "RUNNING")
+    planner.discover(0)
+    newest(planner, 0, ["0", "1", "2"])
+    planner.discover(1000)
+    look = planner.next_list(60)
+    assert look is not None
+    assert look.name.status is None
+    planner.newest_read(look, ["0"], 60, in_order=True, complete=False)
+    assert read(planner, 60, shows={"RUNNING": ["0", "1", "2"]}) == ["RUNNING"]
+
+
+def test_who_is_missing_from_a_page_that_shows_all_there_is_is_asked_about() -> None:
+    planner = planner_of("RUNNING", "RUNNING")
+    planner.discover(0)
+    newest(planner, 0, ["0", "1"], complete=True)
+    planner.discover(1000)
+    look = planner.next_list(60)
+    assert look is not None
+    planner.newest_read(look, ["0"], 60, in_order=True, complete=True)
+    assert [one.run_id for one in get_runs(planner, 60)] == ["1"]
+
+
+def test_the_lists_are_verified_once_a_minute_while_the_newest_runs_are_trusted() -> None:
+    planner = planner_of(*["RUNNING"] * 2, low=1, high=1)
+    planner.discover(0)
+    newest(planner, 0, ["0", "1"])
+    lists: list[tuple[float, str]] = []
+    for second in range(1, 200):
+        planner.discover(second)
+        for name in read_ordered(planner, float(second), ["0", "1"]):
+            lists.append((second, name))
+    assert {name for _, name in lists} == {"newest", *ACTIVE}
+    assert 2 <= sum(name == "PENDING" for _, name in lists) <= 4
+    assert sum(name == "newest" for _, name in lists) > 190
+
+
+def read_ordered(planner: Planner, now: float, items: list[str]) -> list[str]:
+    names = []
+    while (look := planner.next_list(now)) is not None:
+        names.append(look.name.status or "newest")
+        if look.name.status is None:
+            planner.newest_read(look, items, now, in_order=True, complete=False)
+        else:
+            planner.page_read(look, None, now)
+        for run_id in items:
+            planner.shown(run_id, now)
+            planner.follow(known(run_id), now + 1, shown=now)
+    return names
+
+
+# --- who left a list --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_its_list_misses_is_looked_for_in_the_next_short_list_before_a_get_run_is_spent() -> None:
+    planner = planner_of("RUNNING", "RUNNING")
+    names = read(planner, 0, shows={"RUNNING": ["0"], "STOPPING": ["1"]})
+    assert names.index("RUNNING") < names.index("STOPPING")
+    assert get_runs(planner, 0) == []
+
+
+def test_a_run_that_no_list_shows_is_asked_about_first() -> None:
+    planner = planner_of("STOPPING", "STOPPING")
+    planner.follow(known("9", None, Question.FIRST), 0)
+    read(planner, 0, shows={"STOPPING": ["0"]})
+    assert [look.run_id for look in get_runs(planner, 0)] == ["1", "9"]
+
+
+def test_a_page_that_shows_a_missing_run_after_all_spares_the_get_run() -> None:
+    planner = planner_of("RUNNING", "RUNNING", low=0.1, high=0.1)
+    look = next_of(planner, "RUNNING", 0)
+    planner.shown("0", 0)
+    planner.page_read(look, None, 0)  # "1" is missing; STOPPING is due now
+    planner.follow(known("1", "STOPPING"), 60, shown=0.05)
+    assert get_runs(planner, 0.2) == []
+
+
+# --- urgency ----------------------------------------------------------------------------------------------------------
+
+
+def test_get_runs_go_to_questions_in_their_order() -> None:
+    planner = planner_of()
+    for run_id, question in [
+        ("4", Question.FIRST),
+        ("3", Question.PROOF),
+        ("1", Question.IDENTITY),
+        ("2", Question.END),
+    ]:
+        planner.follow(known(run_id, None, question), 0)
+    assert [look.run_id for look in get_runs(planner, 0)] == ["1", "2", "3", "4"]
+
+
+def test_a_burst_of_ends_is_told_oldest_first_and_starves_nobody() -> None:
+    planner = planner_of()
+    for number in range(100):
+        planner.follow(known(str(number), question=Question.END), -float(number))
+    planner.follow(known("first", None, Question.FIRST), -1000)
+    order = [look.run_id for look in get_runs(planner, 0)]
+    assert order.index("first") < 5
+    assert [run_id for run_id in order if run_id != "first"] == [str(number) for number in reversed(range(100))]
+
+
+def test_short_lists_are_read_between_the_pages_of_a_long_one() -> None:
+    planner = planner_of(*["RUNNING"] * 4000, *["STARTING"] * 4, *["STOPPING"] * 4, low=0.1, high=0.1)
+    pages = {"RUNNING": 40}
+    order: list[str] = []
+    for step in range(400):
+        now = step / 9
+        look = planner.next_list(now)
+        if look is None:
+            continue
+        status = look.name.status or "newest"
+        order.append(status)
+        if status == "newest":
+            planner.newest_read(look, [], now, in_order=False, complete=False)
+            continue
+        planner.page_read(look, str(look.page) if look.page + 1 < pages.get(status, 1) else None, now)
+        for number in {"STARTING": range(4000, 4004), "STOPPING": range(4004, 4008)}.get(status, ()):
+            planner.follow(known(str(number), status), now + 0.1, shown=now)
+        if status == "RUNNING":
+            for number in range(look.page * 100, look.page * 100 + 100):
+                planner.follow(known(str(number)), now + 0.1, shown=now)
+    settled = order[100:]
+    assert 0.4 < settled.count("RUNNING") / len(settled) < 0.8
+    for status in ("STARTING", "STOPPING"):
+        places = [place for place, name in enumerate(settled) if name == status]
+        assert max(later - earlier for earlier, later in pairwise(places)) <= 8
+
+
+def test_ended_lists_are_read_when_they_are_due() -> None:
+    planner = planner_of()
+    planner.read_ended(100)
+    assert planner.next_due(0) == 100
+    assert read(planner, 100, shows={}) == list(ENDED_LISTS)
+
+
+# --- lists that fail --------------------------------------------------------------------------------------------------
+
+
+def test_runs_are_not_left_to_a_list_that_does_not_answer() -> None:
+    planner = planner_of("RUNNING", "RUNNING")
+    for attempt in range(3):
+        look = planner.next_list(attempt * 10)
+        while look is not None and look.name.status != "RUNNING":
+            planner.newest_read(look, [], attempt * 10, in_order=False, complete=False)
+            look = planner.next_list(attempt * 10)
+        assert look is not None
+        planner.page_failed(look, attempt * 10 + 1)
+    assert len(get_runs(planner, 30)) == 2
+
+
+def test_an_expired_token_begins_its_list_again_and_loses_nothing() -> None:
+    planner = planner_of("RUNNING", "RUNNING")
+    first = next_of(planner, "RUNNING", 0)
+    planner.page_read(first, "token", 0)
+    second = planner.next_list(0)
+    assert second is not None
+    assert second.token == "token"
+    planner.page_failed(second, 1, start_over=True)
+    assert not planner.still_reading(second)
+    again = planner.next_list(6)
+    assert again is not None
+    assert (again.name, again.token, again.page) == (first.name, None, 0)
+
+
+def test_whether_lists_may_be_read_one_page_tells() -> None:
+    planner = planner_of(*["RUNNING"] * 3, *["STOPPING"] * 3)
+    planner.discover(0)
+    assert planner.next_list(0) is not None
+    assert planner.next_list(0) is None
+    planner.lists_denied()
+    assert planner.next_list(100) is None
+    assert len(get_runs(planner, 100)) == 6
+    planner.try_lists()
+    assert planner.next_list(200) is not None
+    assert planner.next_list(200) is None
