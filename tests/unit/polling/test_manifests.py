@@ -14,7 +14,7 @@ from poller.core.runs import KnownRun, Verdict
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.discovery import Rule
-from poller.polling.manifests import Manifests
+from poller.polling.manifests import MOST_AT_ONCE, Manifests
 from tests.unit.polling.simulation import (
     ACCOUNT,
     NO_CREDENTIALS,
@@ -240,7 +240,7 @@ def test_no_manifest_is_asked_for_twice_before_each_had_its_turn() -> None:
                 tasks.cancel_scope.cancel()
             asked = [run for _, _, run in simulation.service.times]
             assert len(asked) > 150
-            assert len(set(asked[:100])) == 100
+            assert len(set(asked[:100])) > 100 - MOST_AT_ONCE, "but for who waits for the budget side by side"
 
     virtually(body)
 
@@ -394,7 +394,13 @@ def test_a_run_that_shows_itself_again_is_not_ended_by_a_manifest_that_comes_lat
 
             simulation.service.fails = fails
             simulation.leave_manifest(run, LIFE, "COMPLETED", 150)
-            events = await told_within(simulation, run, 600, Rule(discover=True))
+            async with simulation.polling(Rule(discover=True), (run,)) as scope:
+                await anyio.sleep(30)
+                assert scope.rounds is not None
+                scope.rounds.ask_soon(run)  # lists show it, so that nobody would ask by himself
+                scope.wake()
+                await anyio.sleep(570)
+            events = [event for event in await simulation.events() if event.run_id == run]
             assert [event.kind for event in events] == ["running", "vanished", "failed"]
             assert events[-1].data["reappeared"]
             assert asked_for(simulation)[-1] < 75, "once it shows itself nobody asks any more"
