@@ -211,7 +211,8 @@ class OutletWorker:
                 except anyio.WouldBlock:
                     break
             was_open = self.breaker.open
-            settlements = [self._judge(each) for each in outcomes]
+            now = self.clock.now()
+            settlements = [self._judge(each, now) for each in outcomes]
             self._settling_since = self.clock.monotonic()
             await self.gate.insist(partial(self.store.settle, settlements))
             self._settling_since = None
@@ -224,9 +225,9 @@ class OutletWorker:
                 self._under_way.pop(each.delivery.id, None)
             self.wake()
 
-    def _judge(self, outcome: Outcome) -> Settlement:
+    def _judge(self, outcome: Outcome, now: datetime) -> Settlement:
         """What an outcome means for its delivery and for the sink."""
-        delivery, now = outcome.delivery, self.clock.now()
+        delivery = outcome.delivery
         if outcome.error is None:
             self._far_end_answers()
             self.last_acknowledged_at = now
