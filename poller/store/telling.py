@@ -90,14 +90,19 @@ def next_due(connection: Connection, sink: str) -> datetime | None:
 def settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
     """Write how attempts ended, then let the next ones of the lanes that they free come first.
 
-    What ended alike is written by one statement. A delivery that is not the head of its lane any more (settled before,
-    or forgotten meanwhile) is left alone: an acknowledgement may be stored twice.
+    What ended alike is one row of ids. A delivery that is not the head of its lane any more (settled before, or
+    forgotten meanwhile) is left alone: an acknowledgement may be stored twice.
     """
     alike: dict[tuple[object, ...], list[Settlement]] = {}
+    freed: dict[datetime, list[int]] = {}
     for one in settlements:
         alike.setdefault((one.state, one.at, one.due, one.attempts, one.counted, one.error), []).append(one)
-    for those in alike.values():
-        _settle_alike(connection, those[0], [one.delivery_id for one in those])
+        if one.state is not DeliveryState.PENDING:
+            freed.setdefault(one.at, []).append(one.delivery_id)
+    if alike:
+        connection.execute(settle_these(), [_ending(those) for those in alike.values()])
+    for at, delivery_ids in freed.items():
+        promote(connection, delivery_ids, at)
 
 
 def promote(connection: Connection, settled: Sequence[int], at: datetime) -> None:
@@ -140,22 +145,19 @@ def _claimed(connection: Connection, query: Select[Any], values: Mapping[str, ob
     ]
 
 
-def _settle_alike(connection: Connection, ending: Settlement, ids: Sequence[int]) -> None:
-    """Settle all these as one of them ended."""
-    settled = ending.state is not DeliveryState.PENDING
-    values = {
-        "delivery_ids": ids,
-        "to_stage": STAGE_OF[ending.state],
-        "tried_at": ending.at,
-        "settled": ending.at if settled else None,
-        "next_due": ending.due or ending.at,
-        "failed": ending.attempts,
-        "told_against": ending.counted,
-        "reason": ending.error,
+def _ending(those: Sequence[Settlement]) -> dict[str, object]:
+    """The row of settlements that say the same of their deliveries."""
+    one = those[0]
+    return {
+        "delivery_ids": [each.delivery_id for each in those],
+        "to_stage": STAGE_OF[one.state],
+        "tried_at": one.at,
+        "settled": None if one.state is DeliveryState.PENDING else one.at,
+        "next_due": one.due or one.at,
+        "failed": one.attempts,
+        "told_against": one.counted,
+        "reason": one.error,
     }
-    connection.execute(settle_these(), values)
-    if settled:
-        promote(connection, ids, ending.at)
 
 
 @cache
