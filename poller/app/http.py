@@ -110,13 +110,13 @@ def readiness(parts: Parts) -> dict[str, Json]:
     sinks = []
     for outlet in parts.dispatcher.outlets:
         worker = parts.dispatcher.workers.get(outlet.name)
-        last = worker.last_acknowledged_at if worker is not None else None
+        last = worker.judge.last_acknowledged_at if worker is not None else None
         sinks.append(
             {
                 "name": outlet.name,
                 "type": outlet.settings.type,
-                "failing": worker is not None and worker.breaker.failures > 0,
-                "outage": worker is not None and worker.breaker.open,
+                "failing": worker is not None and worker.judge.breaker.failures > 0,
+                "outage": worker is not None and worker.judge.breaker.open,
                 "last_acknowledged_at": stamp(last) if last is not None else None,
             }
         )

@@ -40,7 +40,7 @@ async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event]
     A batch that is rejected whole is sent again one by one, so that one bad event takes no other with it.
     """
     try:
-        with anyio.fail_after(seconds) as limit:
+        with anyio.move_on_after(seconds) as limit:
             await never_cancelling(sink.send, events)
     except Rejected as error:
         if len(batch) == 1:
@@ -52,11 +52,10 @@ async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event]
     except Retry as error:
         return [_of_failure(delivery, error) for delivery in batch]
     except TimeoutError as error:
-        ours = f"no acknowledgement within {seconds:g} s"
-        return [Outcome(delivery, ours if limit.cancel_called else _said(error)) for delivery in batch]
+        return [Outcome(delivery, _late(seconds) if limit.cancel_called else _said(error)) for delivery in batch]
     except Exception as error:  # noqa: BLE001 - the contract of a sink: whatever else it raises means "later"
         return [Outcome(delivery, _said(error)) for delivery in batch]
-    return [Outcome(delivery) for delivery in batch]
+    return [Outcome(delivery, _late(seconds) if limit.cancelled_caught else None) for delivery in batch]
 
 
 async def never_cancelling(call: Callable[[T], Awaitable[object] | object], argument: T) -> None:
@@ -78,6 +77,10 @@ def _of_failure(delivery: Delivery, failure: Retry | Rejected | None) -> Outcome
     if isinstance(failure, Rejected):
         return Outcome(delivery, _said(failure), rejected=True)
     return Outcome(delivery, _said(failure), after=failure.after)
+
+
+def _late(seconds: float) -> str:
+    return f"no acknowledgement within {seconds:g} s"
 
 
 def _said(error: BaseException) -> str:

@@ -6,6 +6,7 @@ event's id, the same at every attempt, for receivers that drop what they had alr
 
 import base64
 import binascii
+import hmac
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,6 @@ import aiohttp
 import anyio
 from anyio.abc import ByteStream
 from pydantic import AfterValidator, Field
-from standardwebhooks import Webhook
 
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
@@ -59,13 +59,18 @@ def _url(text: str) -> str:
     return text
 
 
+def _key(secret: str) -> bytes:
+    """The bytes to sign with: what follows whsec_ as base64, padded or not."""
+    encoded = secret.removeprefix(SECRET_PREFIX)
+    return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+
+
 def _secret(secret: Secret) -> Secret:
     text = secret.get_secret_value()
     if not text.startswith(SECRET_PREFIX):
         raise ValueError(f"a signing secret begins with {SECRET_PREFIX}, and this one does not")
-    encoded = text.removeprefix(SECRET_PREFIX)
     try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        key = _key(text)
     except binascii.Error:
         key = b""
     if not key:
@@ -104,7 +109,9 @@ class WebhookSink:
     def __init__(self, settings: WebhookSettings, tools: Toolbox) -> None:
         self.settings = settings
         self._tools = tools
-        self._signer = Webhook(settings.secret.get_secret_value()) if settings.secret is not None else None
+        self._keyed = (
+            hmac.new(_key(settings.secret.get_secret_value()), digestmod="sha256") if settings.secret else None
+        )
         self._host = urlsplit(settings.url).netloc
         self._headers = {
             "user-agent": f"healthomics-poller/{__version__}",
@@ -152,10 +159,11 @@ class WebhookSink:
 
     def _signed(self, event: Event) -> dict[str, str]:
         headers = {**self._headers, "webhook-id": event.id}
-        now = self._tools.clock.now()
-        headers["webhook-timestamp"] = str(int(now.timestamp()))
-        if self._signer is not None:
-            headers["webhook-signature"] = self._signer.sign(event.id, now, event.to_json())
+        at = headers["webhook-timestamp"] = str(int(self._tools.clock.now().timestamp()))
+        if self._keyed is not None:
+            signing = self._keyed.copy()  # a key that is set up once: half of what a signature costs
+            signing.update(b"%b.%b.%b" % (event.id.encode(), at.encode(), event.body))
+            headers["webhook-signature"] = "v1," + base64.b64encode(signing.digest()).decode()
         return headers
 
     def _failure(self, answer: aiohttp.ClientResponse, body: bytes) -> Retry | Rejected:

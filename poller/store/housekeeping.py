@@ -53,7 +53,7 @@ def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> boo
     owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
     ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
     connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))
-    promote(connection, [(delivery_id, at) for delivery_id in ids])
+    promote(connection, ids, at)
     return True
 
 

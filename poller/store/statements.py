@@ -1,11 +1,12 @@
-"""What the queries have in common: upserts, and long lists of values in portions."""
+"""What the queries have in common: upserts, and long lists of values: in portions, or of numbers as one parameter."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Dialect, Table, Text, TypeDecorator, bindparam, func, select
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -20,6 +21,24 @@ def portions(values: Iterable[T]) -> Iterator[list[T]]:
     remaining = iter(dict.fromkeys(values))
     while portion := list(islice(remaining, PORTION)):
         yield portion
+
+
+class _Numbers(TypeDecorator[Sequence[int]]):
+    """Any number of numbers as one value."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[int] | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value)
+
+
+def one_of(column: Any, name: str) -> Any:
+    """The term that a column is one of the numbers that are given by this name, however many.
+
+    They are one parameter, so that the statement is the same for any count. PostgreSQL says `= ANY`: its place is here.
+    """
+    return column.in_(select(func.json_each(bindparam(name, type_=_Numbers)).table_valued("value").c.value))
 
 
 def upsert(table: Table) -> Insert:

@@ -4,7 +4,7 @@ Within a lane (one sink, one source) only the head can be claimed; the next one 
 The statements that find a delivery are functions of their own, so that a test can look at their plans.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -15,7 +15,7 @@ from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.events import Event
 from poller.core.routing import Route
 from poller.store.schema import deliveries, events, in_stage, is_head, is_ready, sinks
-from poller.store.statements import upsert
+from poller.store.statements import one_of, upsert
 
 STAGE_OF: Final = {
     DeliveryState.PENDING: "ready",
@@ -38,21 +38,24 @@ _CLAIMABLE: Final = select(
 ).join(events, events.c.position == deliveries.c.position)
 
 
-def due_heads(sink: str, now: datetime, limit: int) -> Select[Any]:
+@cache
+def due_heads() -> Select[Any]:
     """The first deliveries of lanes that are due, longest due first, with their bytes."""
-    query = _CLAIMABLE.where(is_ready, deliveries.c.sink == sink, deliveries.c.due <= now)
-    return query.order_by(deliveries.c.due, deliveries.c.position).limit(limit)
+    query = _CLAIMABLE.where(is_ready, deliveries.c.sink == bindparam("of_sink"), deliveries.c.due <= bindparam("by"))
+    return query.order_by(deliveries.c.due, deliveries.c.position).limit(bindparam("most"))
 
 
-def longest_untried_head(sink: str) -> Select[Any]:
+@cache
+def longest_untried_head() -> Select[Any]:
     """The first delivery of the lane whose last attempt is longest ago, due or not; never tried is longer still."""
-    query = _CLAIMABLE.where(is_ready, deliveries.c.sink == sink)
+    query = _CLAIMABLE.where(is_ready, deliveries.c.sink == bindparam("of_sink"))
     return query.order_by(deliveries.c.last_attempt_at.nulls_first(), deliveries.c.position).limit(1)
 
 
-def earliest_due(sink: str) -> Select[Any]:
+@cache
+def earliest_due() -> Select[Any]:
     """When the next unclaimed head of the sink is due."""
-    query = select(deliveries.c.due).where(is_ready, deliveries.c.sink == sink)
+    query = select(deliveries.c.due).where(is_ready, deliveries.c.sink == bindparam("of_sink"))
     return query.order_by(deliveries.c.due).limit(1)
 
 
@@ -70,56 +73,48 @@ def use_routes(connection: Connection, routes: Sequence[Route], at: datetime) ->
 
 def claim(connection: Connection, sink: str, now: datetime, limit: int) -> list[Delivery]:
     """Claim heads that are due."""
-    return _claimed(connection, due_heads(sink, now, limit))
+    return _claimed(connection, due_heads(), {"of_sink": sink, "by": now, "most": limit})
 
 
 def probe(connection: Connection, sink: str) -> list[Delivery]:
     """Claim the one head that was tried longest ago."""
-    return _claimed(connection, longest_untried_head(sink))
+    return _claimed(connection, longest_untried_head(), {"of_sink": sink})
 
 
 def next_due(connection: Connection, sink: str) -> datetime | None:
     """The earliest due time of the sink's unclaimed heads."""
-    due: datetime | None = connection.execute(earliest_due(sink)).scalar_one_or_none()
+    due: datetime | None = connection.execute(earliest_due(), {"of_sink": sink}).scalar_one_or_none()
     return due
 
 
 def settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
     """Write how attempts ended, then let the next ones of the lanes that they free come first.
 
-    A delivery that is not the head of its lane any more (settled before, or forgotten meanwhile) is left alone: an
-    acknowledgement may be stored twice.
+    What ended alike is one row of ids. A delivery that is not the head of its lane any more (settled before, or
+    forgotten meanwhile) is left alone: an acknowledgement may be stored twice.
     """
-    if not settlements:
-        return
-    rows = [
-        {
-            "delivery_id": one.delivery_id,
-            "to_stage": STAGE_OF[one.state],
-            "tried_at": one.at,
-            "settled": None if one.state is DeliveryState.PENDING else one.at,
-            "next_due": one.due or one.at,
-            "failed": one.attempts,
-            "told_against": one.counted,
-            "reason": one.error,
-        }
-        for one in settlements
-    ]
-    connection.execute(_settle_one(), rows)
-    promote(connection, [(one.delivery_id, one.at) for one in settlements if one.state is not DeliveryState.PENDING])
+    alike: dict[tuple[object, ...], list[Settlement]] = {}
+    freed: dict[datetime, list[int]] = {}
+    for one in settlements:
+        alike.setdefault((one.state, one.at, one.due, one.attempts, one.counted, one.error), []).append(one)
+        if one.state is not DeliveryState.PENDING:
+            freed.setdefault(one.at, []).append(one.delivery_id)
+    if alike:
+        connection.execute(settle_these(), [_ending(those) for those in alike.values()])
+    for at, delivery_ids in freed.items():
+        promote(connection, delivery_ids, at)
 
 
-def promote(connection: Connection, settled: Iterable[tuple[int, datetime]]) -> None:
-    """In the lanes of these settled deliveries, make the first waiting one the head, due at the moment given."""
-    rows = [{"settled_id": delivery_id, "at_once": at} for delivery_id, at in settled]
-    if rows:
-        connection.execute(promote_one(), rows)
+def promote(connection: Connection, settled: Sequence[int], at: datetime) -> None:
+    """In the lanes of these settled deliveries, make the first waiting one the head, due at that moment."""
+    if settled:
+        connection.execute(promote_next(), {"settled_ids": settled, "at_once": at})
 
 
 def release(connection: Connection, delivery_ids: Sequence[int]) -> None:
     """Give claimed deliveries back as they were."""
     if delivery_ids:
-        connection.execute(_release_one(), [{"delivery_id": one} for one in delivery_ids])
+        connection.execute(release_these(), {"delivery_ids": delivery_ids})
 
 
 def release_all(connection: Connection) -> None:
@@ -132,40 +127,57 @@ def make_due(connection: Connection, sink: str, at: datetime) -> None:
     connection.execute(update(deliveries).where(is_head, deliveries.c.sink == sink).values(due=at))
 
 
-def _claimed(connection: Connection, query: Select[Any]) -> list[Delivery]:
-    rows = connection.execute(query).all()
+def _claimed(connection: Connection, query: Select[Any], values: Mapping[str, object]) -> list[Delivery]:
+    rows = connection.execute(query, values).all()
     if rows:
-        connection.execute(_claim_one(), [{"delivery_id": row.id} for row in rows])
+        connection.execute(claim_these(), {"delivery_ids": [row.id for row in rows]})
     return [
         Delivery(
-            id=row.id,
-            sink=row.sink,
-            lane=row.lane,
-            event=Event(row.body, position=row.position, recorded_at=row.recorded_at, id=row.event_id),
-            attempts=row.attempts,
-            counted=row.counted,
-            last_attempt_at=row.last_attempt_at,
+            id=delivery_id,
+            sink=sink,
+            lane=lane,
+            event=Event(body, position=position, recorded_at=recorded_at, id=event_id),
+            attempts=attempts,
+            counted=counted,
+            last_attempt_at=last_attempt_at,
         )
-        for row in rows
+        for delivery_id, sink, lane, attempts, counted, last_attempt_at, position, recorded_at, body, event_id in rows
     ]
 
 
-@cache
-def _claim_one() -> Update:
-    return update(deliveries).where(deliveries.c.id == bindparam("delivery_id")).values(stage="claimed")
+def _ending(those: Sequence[Settlement]) -> dict[str, object]:
+    """The row of settlements that say the same of their deliveries."""
+    one = those[0]
+    return {
+        "delivery_ids": [each.delivery_id for each in those],
+        "to_stage": STAGE_OF[one.state],
+        "tried_at": one.at,
+        "settled": None if one.state is DeliveryState.PENDING else one.at,
+        "next_due": one.due or one.at,
+        "failed": one.attempts,
+        "told_against": one.counted,
+        "reason": one.error,
+    }
 
 
 @cache
-def _release_one() -> Update:
-    claimed = update(deliveries).where(deliveries.c.id == bindparam("delivery_id"), in_stage("claimed"))
-    return claimed.values(stage="ready")
+def claim_these() -> Update:
+    """Claim heads by their ids."""
+    return update(deliveries).where(one_of(deliveries.c.id, "delivery_ids")).values(stage="claimed")
 
 
 @cache
-def _settle_one() -> Update:
+def release_these() -> Update:
+    """Make those of some deliveries ready that are claimed."""
+    return update(deliveries).where(one_of(deliveries.c.id, "delivery_ids"), in_stage("claimed")).values(stage="ready")
+
+
+@cache
+def settle_these() -> Update:
+    """Write one ending to those of some deliveries that are the heads of their lanes."""
     return (
         update(deliveries)
-        .where(deliveries.c.id == bindparam("delivery_id"), is_head)
+        .where(one_of(deliveries.c.id, "delivery_ids"), is_head)
         .values(
             stage=bindparam("to_stage"),
             last_attempt_at=bindparam("tried_at"),
@@ -179,18 +191,18 @@ def _settle_one() -> Update:
 
 
 @cache
-def promote_one() -> Update:
-    """Make the first waiting delivery of a lane its head, if the lane has none."""
+def promote_next() -> Update:
+    """Make the first waiting delivery of the lanes of some settled ones the head, where there is none."""
     done, head, waiting = (deliveries.alias(name) for name in ("done", "head", "waiting"))
     has_head = exists().where(
         head.c.sink == done.c.sink, head.c.lane == done.c.lane, in_stage("ready", "claimed", of=head)
     )
-    next_id = (
+    first_waiting = (
         select(waiting.c.id)
-        .join(done, (waiting.c.sink == done.c.sink) & (waiting.c.lane == done.c.lane))
-        .where(done.c.id == bindparam("settled_id"), waiting.c.settled_at.is_(None), ~has_head)
+        .where(waiting.c.sink == done.c.sink, waiting.c.lane == done.c.lane, waiting.c.settled_at.is_(None))
         .order_by(waiting.c.position, waiting.c.id)
         .limit(1)
+        .scalar_subquery()
     )
-    statement = update(deliveries).where(deliveries.c.id == next_id.scalar_subquery())
-    return statement.values(stage="ready", due=bindparam("at_once"))
+    next_ids = select(first_waiting).where(one_of(done.c.id, "settled_ids"), ~has_head)
+    return update(deliveries).where(deliveries.c.id.in_(next_ids)).values(stage="ready", due=bindparam("at_once"))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from poller.core.deliveries import DeliveryState
 from poller.core.errors import Partial, Rejected, Retry, StoreRefused, StoreUnavailable
@@ -119,6 +120,47 @@ def test_sends_of_one_sink_are_never_more_than_its_concurrency() -> None:
                 await rig.tell([draft for run in RUNS for draft in steps(run, 3)])
                 await until(lambda: len(sink.took) == 30)
             assert most == 3
+
+    virtually(body)
+
+
+def test_outcomes_that_come_together_are_stored_together_and_one_alone_at_once() -> None:
+    async def body() -> None:
+        async with rigged() as rig:
+            stored: list[float] = []
+
+            def note(operation: str) -> None:
+                if operation == "settle":
+                    stored.append(rig.clock.monotonic())
+
+            async def answer(_: Sequence[Event]) -> None:
+                await anyio.sleep(0.001)
+
+            rig.fragile(note)
+            sink = ScriptedSink(answer)
+            async with rig.telling(outlet(sink, concurrency=4)) as dispatcher:
+                await rig.tell(steps("alone", 1))
+                await until(lambda: len(stored) == 1)
+                assert stored[0] - sink.tried[0][0] < 0.002
+                await rig.tell([draft for run in range(100) for draft in steps(str(run), 1)])
+                await until(lambda: len(sink.took) == 101)
+                await dispatcher.drained()
+            assert len(stored) <= 1 + 100 / 20 + 2
+
+    virtually(body)
+
+
+def test_a_sink_that_never_waits_lets_others_run_between_its_sends() -> None:
+    async def body() -> None:
+        async with rigged() as rig:
+            sink = ScriptedSink()
+            turns = 0
+            async with rig.telling(outlet(sink, concurrency=1)):
+                await rig.tell([draft for run in range(50) for draft in steps(str(run), 1)])
+                while len(sink.took) < 50:
+                    await checkpoint()
+                    turns += 1
+            assert turns > 50
 
     virtually(body)
 

@@ -272,8 +272,8 @@ def test_what_expires_in_an_outage_is_no_success_of_the_sink() -> None:
                     await rig.tell(steps(str(number), 1))
                     await anyio.sleep(10 * MINUTE)
                 worker = dispatcher.workers["hook"]
-                assert worker.breaker.open
-                assert worker.breaker.successes == 0
+                assert worker.judge.breaker.open
+                assert worker.judge.breaker.successes == 0
                 assert len(sink.tried) < 1200  # a probe every 2.5 minutes on average
             dead = await rig.rows(state=DeliveryState.DEAD)
             assert len(dead) > 20
@@ -317,7 +317,7 @@ def test_a_rejection_shows_that_the_far_end_answers() -> None:
             async with rig.telling(outlet(sink)) as dispatcher:
                 await rig.tell([draft for number in range(20) for draft in steps(str(number), 1)])
                 await anyio.sleep(HOUR)
-                assert dispatcher.workers["hook"].breaker.open
+                assert dispatcher.workers["hook"].judge.breaker.open
                 far_end.down = False
                 await until(lambda: len(sink.took) == 19, seconds=5 * MINUTE + 1)
             assert await rig.owed() == 0

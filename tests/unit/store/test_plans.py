@@ -33,11 +33,15 @@ def plan(connection: Connection, statement: Any) -> str:
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (telling.due_heads("hook", AT, 100), "ready_by_due (sink=? AND due<?)"),
-        (telling.longest_untried_head("hook"), "ready_by_attempt (sink=?)"),
-        (telling.earliest_due("hook"), "ready_by_due (sink=?)"),
-        (telling.promote_one(), "owed_by_lane (sink=? AND lane=?)"),
-        (telling.promote_one(), "one_head_per_lane (sink=? AND lane=?)"),
+        (telling.due_heads(), "ready_by_due (sink=? AND due<?)"),
+        (telling.longest_untried_head(), "ready_by_attempt (sink=?)"),
+        (telling.earliest_due(), "ready_by_due (sink=?)"),
+        (telling.claim_these(), "deliveries USING INTEGER PRIMARY KEY"),
+        (telling.release_these(), "deliveries USING INTEGER PRIMARY KEY"),
+        (telling.settle_these(), "deliveries USING INTEGER PRIMARY KEY"),
+        (telling.promote_next(), "done USING INTEGER PRIMARY KEY"),
+        (telling.promote_next(), "owed_by_lane (sink=? AND lane=?)"),
+        (telling.promote_next(), "one_head_per_lane (sink=? AND lane=?)"),
         (deliveries.update().where(is_head, deliveries.c.sink == "hook").values(due=AT), "one_head_per_lane (sink=?)"),
         (select(runs.c.known).where(is_live, runs.c.scope == "x"), "runs_live (scope=?)"),
         (
@@ -58,7 +62,7 @@ def test_the_hot_queries_find_their_rows_by_an_index(connection: Connection, sta
 
 
 def test_claiming_reads_the_bodies_of_what_it_claims_only(connection: Connection) -> None:
-    steps = plan(connection, telling.due_heads("hook", AT, 100)).splitlines()
+    steps = plan(connection, telling.due_heads()).splitlines()
     assert len(steps) == 2
     assert steps[0].startswith("SEARCH deliveries")
     assert steps[1].startswith("SEARCH events USING INTEGER PRIMARY KEY")
