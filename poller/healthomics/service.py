@@ -20,7 +20,11 @@ _RAW: Final = "PollerRawBody"
 
 
 class HealthOmics:
-    """A RunService. Args: `sessions` are its own, so that renewing them disturbs nobody else's clients."""
+    """A RunService.
+
+    Args: `sessions` are its own, so that renewing them disturbs nobody else's clients; with `role_arn` every call is
+    made as that role, which the credentials of `profile` assume.
+    """
 
     def __init__(
         self,
@@ -29,6 +33,8 @@ class HealthOmics:
         *,
         region: str,
         profile: str | None = None,
+        role_arn: str | None = None,
+        external_id: str | None = None,
         endpoint_url: str | None = None,
         include: tuple[str, ...] = (),
         environ: Mapping[str, str] = os.environ,
@@ -36,7 +42,7 @@ class HealthOmics:
         self.sessions = sessions
         self.clock = clock
         self.region = region
-        self.profile = profile
+        self._identity = {"profile": profile, "role_arn": role_arn, "external_id": external_id}
         self.endpoint_url = endpoint_url
         self.include = include
         self.environ = environ
@@ -65,7 +71,7 @@ class HealthOmics:
             client = await self._client()
             if not client.meta.config.inject_host_prefix and not self.environ.get("AWS_ENDPOINT_URL_STS"):
                 return None
-            sts = await self.sessions.client("sts", region=self.region, profile=self.profile)
+            sts = await self.sessions.client("sts", region=self.region, **self._identity)
             answer = await sts.get_caller_identity()
         except Exception as error:  # the border to botocore: error_of knows what each one means
             raise error_of(error, operation) from error
@@ -82,7 +88,7 @@ class HealthOmics:
 
     async def _client(self) -> Any:
         client = await self.sessions.client(
-            "omics", region=self.region, profile=self.profile, endpoint_url=self.endpoint_url
+            "omics", region=self.region, endpoint_url=self.endpoint_url, **self._identity
         )
         if client is not self._prepared:
             for operation in ("GetRun", "ListRuns"):
