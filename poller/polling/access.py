@@ -32,6 +32,10 @@ class Access:
         self._denied: dict[str, float] = {}
         self._run_answered = float("-inf")
 
+    def go_on_from(self, before: "Access") -> None:
+        """Begin as well or as badly as it was seen before: what was told to be blind is told to have recovered."""
+        self.sight, self._told_blind = before.sight, before._told_blind
+
     def run_answered(self, run_id: str) -> None:
         """A GetRun succeeded."""
         self._denied.pop(run_id, None)

@@ -170,11 +170,12 @@ class Scope:
         )
         tally, chance = self.foundation.tally, self.foundation.chance
         self._looks = looks = Looks(self.service, self.clock, tally, ceiling=self.pace.ceiling, rates=state.rates)
+        access = Access(replace(self.place, account_id=state.account_id), self.pace, self.clock, chance, self.instance)
+        if self.rounds is not None:
+            access.go_on_from(self.rounds.access)
         self.rounds = rounds = Rounds(
             self.foundation,
-            access=Access(
-                replace(self.place, account_id=state.account_id), self.pace, self.clock, chance, self.instance
-            ),
+            access=access,
             pace=self.pace,
             planner=planner,
             discovery=Discovery(self._rule, state.discovered_through or self._started_at, by_our_clock=first_start),
