@@ -87,6 +87,7 @@ class Scope:
         self.twins: Twins | None = None
         self.keeper: Scope | None = None
         self.guests: list[Scope] = []
+        self.rested_before = False
 
     @property
     def name(self) -> str:
@@ -94,10 +95,11 @@ class Scope:
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Ask until cancelled; ready once what the record knows is on the agenda."""
-        while True:
-            with anyio.CancelScope() as self._turn:
-                await (self._run(task_status) if self.keeper is None else self._rest(self.keeper, task_status))
-            task_status = anyio.TASK_STATUS_IGNORED  # watched anew: once more from the record, with other watches
+        with structlog.contextvars.bound_contextvars(**({"scope": self.name} if self.twins is not None else {})):
+            while True:
+                with anyio.CancelScope() as self._turn:
+                    await (self._run(task_status) if self.keeper is None else self._rest(self.keeper, task_status))
+                task_status = anyio.TASK_STATUS_IGNORED  # begun anew: once more from the record, with other watches
 
     @property
     def account_id(self) -> str | None:
@@ -161,8 +163,10 @@ class Scope:
         await take_over(self)
         self.service = service_of(self.own_service, self.guests)
         self._rule, self._run_ids = whole_rule(self), whole_run_ids(self)
-        state = await self.gate.insist(lambda: self.store.scope(self.name)) or ScopeState(self.name, self.place.region)
+        stored = await self.gate.insist(lambda: self.store.scope(self.name))
+        state = stored or ScopeState(self.name, self.place.region)
         first_start = state.discovered_through is None
+        self.rested_before = stored is not None and first_start  # its mark went to its keeper
         planner = Planner(
             low=self.pace.min_interval.total_seconds(),
             high=self.pace.max_interval.total_seconds(),

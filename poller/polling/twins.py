@@ -95,12 +95,14 @@ def whole_run_ids(scope: "Scope") -> frozenset[str]:
 async def take_over(scope: "Scope") -> None:
     """Have the record hold under this scope's name what it holds under those of its guests; again and again is once.
 
-    Discovery goes on from the earlier of their marks, so that nothing that either would have told is left out.
+    Discovery goes on from the earlier of their marks, so that nothing that either would have told is left out. The mark
+    of a guest that rested before the last stop, too, is where its runs are: with this scope, which went on for it.
     """
     rule = scope.rule
     for guest in scope.guests:
         marks = []
-        for name, discovers in ((scope.name, rule.discover), (guest.name, guest.rule.discover)):
+        went_on = rule.discover or (guest.rule.discover and guest.rested_before)
+        for name, discovers in ((scope.name, went_on), (guest.name, guest.rule.discover)):
             state = await scope.gate.insist(partial(scope.store.scope, name))
             if discovers and state is not None and state.discovered_through is not None:
                 marks.append(state.discovered_through)

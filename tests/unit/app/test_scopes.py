@@ -25,7 +25,7 @@ from tests.unit.app.daemon_rig import POLLING, Stage, file_sink
 from tests.unit.app.library_rig import quick_life, until
 
 SOON = 8.0
-"""Seconds, far above what a run's whole life takes here (0.2) and far below what a service that hangs is given (20)."""
+"""Seconds, far above what a run's whole life takes here (0.2) and far below what a service that hangs is given (10)."""
 ONE, TWO = "123456789012", "210987654321"
 ROLE = f"arn:aws:iam::{TWO}:role/watcher"
 

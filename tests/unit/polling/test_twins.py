@@ -305,6 +305,41 @@ def test_a_restart_tells_nothing_twice_and_loses_nothing_that_ended_meanwhile() 
     virtually(body)
 
 
+@pytest.mark.parametrize("alone_before", [False, True], ids=["new", "long alone"])
+def test_the_mark_of_discovery_is_kept_over_restarts_by_a_scope_that_discovers_only_for_its_guest(
+    alone_before: bool,
+) -> None:
+    """`one` has followed a named run for a day, and its own mark is of no use: what ended since is never told."""
+
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            one = Table("one", same_world(simulation))
+            two = Table("two", same_world(simulation), Rule(discover=True))
+            async with followed(simulation, one):
+                await anyio.sleep(60)
+            never = simulation.start_life(Life.of(("RUNNING", 100), "COMPLETED"))
+            await anyio.sleep(86400)
+            lived: list[str] = []
+            if alone_before:
+                async with followed(simulation, two):
+                    await anyio.sleep(3600)
+                lived.append(simulation.start_life(Life.of(("RUNNING", 100), "COMPLETED")))
+                await anyio.sleep(3600)
+            for _ in range(3):
+                async with followed(simulation, one, two):
+                    await anyio.sleep(1800)
+                    assert keepers(one, two) == [None, "one"]
+                lived.append(simulation.start_life(Life.of(("RUNNING", 100), "COMPLETED")))
+                await anyio.sleep(3600)
+            async with followed(simulation, one, two):
+                await anyio.sleep(600)
+            for run_id in lived:
+                assert await simulation.kinds(run_id) == ["completed"]
+            assert await simulation.kinds(never) == []
+
+    virtually(body)
+
+
 def test_a_run_that_was_told_under_the_other_name_does_not_vanish() -> None:
     """What `two` names ended, was told, and is gone from the service: after a restart nobody asks about it again."""
 
