@@ -25,17 +25,15 @@ _TALKATIVE: Final = {"never": 0, "terminal": 1, "always": 2}
 
 
 class Twins:
-    """The scopes of one process, in the order of the configuration, and the accounts that they have shown since they
-    were last started."""
+    """The scopes of one process, in the order of the configuration, and the accounts that they have shown so far."""
 
     def __init__(self, scopes: Sequence["Scope"]) -> None:
         self._scopes = scopes
         self._accounts: dict[str, str] = {}
+        self._apart: set[tuple[str, str]] = set()
 
     def met(self, scope: "Scope", account_id: str) -> None:
         """A scope answers for this account: it rests with an earlier one that does too, and later ones rest with it."""
-        if self._accounts.get(scope.name) == account_id:
-            return
         self._accounts[scope.name] = account_id
         first, *others = (
             one
@@ -46,23 +44,26 @@ class Twins:
         for other in others:
             joint = joint_rule(rule, other.rule)
             if joint is None:
-                log.warning(
-                    "scopes.apart",
-                    scope=other.name,
-                    same_as=first.name,
-                    account=account_id,
-                    then="both ask the account, since no single [[watch]] could say what they discover",
-                )
+                self._leave_apart(other, first)
                 continue
             rule = joint
             if other.keeper is not first:
                 other.rest_with(first)
 
     def part(self) -> None:
-        """Forget it all: who rests begins anew, until the accounts show again who is one."""
-        self._accounts.clear()
+        """Who rests begins anew, until it is met again: before what they watch changes."""
         for scope in self._scopes:
             scope.stand_alone()
+
+    def _leave_apart(self, scope: "Scope", first: "Scope") -> None:
+        if (scope.name, first.name) not in self._apart:
+            self._apart.add((scope.name, first.name))
+            log.warning(
+                "scopes.apart",
+                scope=scope.name,
+                same_as=first.name,
+                then="both ask the account, since no single [[watch]] could say what they discover",
+            )
 
 
 def joint_rule(one: Rule, other: Rule) -> Rule | None:

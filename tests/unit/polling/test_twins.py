@@ -417,6 +417,9 @@ def test_after_a_reload_they_begin_anew_and_find_each_other_again() -> None:
                 third = simulation.start_life(Life.of("RUNNING"), name="b-2")
                 await anyio.sleep(20)
                 assert await simulation.kinds(third) == ["running"]
+                two.scope.watch_anew(Rule(discover=True, name_prefix="ab"), [])
+                await anyio.sleep(10)
+                assert keepers(one, two) == [None, "one"], "one of the two says it for both again"
             assert await simulation.kinds(first) == ["running"]
 
     virtually(body)
