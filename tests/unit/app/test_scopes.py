@@ -327,10 +327,10 @@ async def test_scopes_that_would_have_one_name_by_their_environment_are_refused_
 
 
 def in_memory(stages: Stages) -> Settings:
-    """The two tables for a library: no watch, no file."""
+    """The two tables for a library: no watch, no file, no sink."""
     stages.configure("")
     settings = load_settings(stages.stage.path).settings
-    return settings.model_copy(update={"store": StoreSettings(url="sqlite://")})
+    return settings.model_copy(update={"store": StoreSettings(url="sqlite://"), "sinks": ()})
 
 
 async def test_the_library_follows_several_scopes_and_waits_in_each(stages: Stages) -> None:
