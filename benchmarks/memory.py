@@ -81,7 +81,9 @@ async def fill(directory: Path) -> None:
                 full = replace(item, full=True, uuid=uuid)
                 known.append(observe(KnownRun(item.run_id, by_rule=True), full).known)
             state = ScopeState(scope.name, scope.place.region, ACCOUNT, page.served_at)
-            await parts.store.commit_round(Round(at=page.answered_at, scope=scope.name, runs=known, state=state))
+            await parts.foundation.store.commit_round(
+                Round(at=page.answered_at, scope=scope.name, runs=known, state=state)
+            )
             token = page.token
             if token is None:
                 return
@@ -89,7 +91,7 @@ async def fill(directory: Path) -> None:
 
 async def until_calls(parts: Parts, operation: str, calls: float) -> None:
     """Return once so many calls were begun."""
-    while parts.tally.count("calls", operation=operation) < calls:  # noqa: ASYNC110 - a counter tells nobody
+    while parts.foundation.tally.count("calls", operation=operation) < calls:  # noqa: ASYNC110 - a counter tells nobody
         await anyio.sleep(0.02)
 
 
@@ -153,9 +155,9 @@ async def looks(directory: Path, operation: str) -> dict[str, float]:
     ):
         await tasks.start(parts.scopes[0].run)
         await until_calls(parts, operation, 60)
-        cpu, before = time.process_time(), parts.tally.count("calls", operation=operation)
+        cpu, before = time.process_time(), parts.foundation.tally.count("calls", operation=operation)
         await anyio.sleep(LOOK_SECONDS)
-        made = parts.tally.count("calls", operation=operation) - before
+        made = parts.foundation.tally.count("calls", operation=operation) - before
         ours = (time.process_time() - cpu) / made
         tasks.cancel_scope.cancel()
     return {"ours": ours, "bare": bare, "made": made}

@@ -61,7 +61,7 @@ class AwsSessions:
     """The clients of this process.
 
     Args: the timeouts are in seconds, of one connection and of one read; `timestamp_parser` reads the timestamps of
-    answers and raises ValueError for what it cannot read.
+    answers and raises ValueError for what it cannot read; `now` is the clock by which a role's credentials age.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class AwsSessions:
         connect_timeout: float = 5.0,
         read_timeout: float = 20.0,
         timestamp_parser: Callable[[Any], datetime] | None = None,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self._options: dict[str, Any] = {
             "retries": {"total_max_attempts": 1, "mode": "standard"},
@@ -78,6 +79,7 @@ class AwsSessions:
             "max_pool_connections": CONNECTIONS,
         }
         self._timestamp_parser = timestamp_parser or parse_instant
+        self._now = now or partial(datetime.now, UTC)
         self._sessions: dict[_Identity, AioSession] = {}
         self._clients: dict[_Key, Any] = {}
         self._making: dict[_Key, anyio.Lock] = {}
@@ -152,7 +154,7 @@ class AwsSessions:
             session.register_component("response_parser_factory", factory)
             if identity.role_arn is not None:
                 source = self._session(_Identity(identity.profile))
-                provider: Any = _AssumedRole(source, identity.role_arn, identity, self._options)
+                provider: Any = _AssumedRole(source, identity.role_arn, identity, self._options, self._now)
                 session.register_component("credential_provider", AioCredentialResolver([provider]))
             self._sessions[identity] = session
         return session
@@ -177,13 +179,28 @@ async def _opened(session: AioSession, key: _Key, options: dict[str, Any]) -> As
         yield client
 
 
+class _AskedEachTime(AioAssumeRoleCredentialFetcher):
+    """Asks STS whenever it is called: what is still good the credentials themselves keep, by the clock handed in."""
+
+    def _load_from_cache(self) -> None:
+        return None
+
+
 class _AssumedRole:
     """A botocore credential provider: the credentials of a role, renewed before they expire."""
 
     METHOD: Final = "assume-role"
     CANONICAL_NAME: Final = None
 
-    def __init__(self, source: AioSession, role_arn: str, identity: _Identity, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        source: AioSession,
+        role_arn: str,
+        identity: _Identity,
+        options: dict[str, Any],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._now = now
         self._source = source
         self._role_arn = role_arn
         self._identity = identity
@@ -203,8 +220,8 @@ class _AssumedRole:
         sts: Any = partial(
             self._source.create_client, region_name=self._identity.region, config=AioConfig(**self._options)
         )
-        fetcher = AioAssumeRoleCredentialFetcher(sts, source, self._role_arn, extra_args=extra)
-        return AioDeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
+        fetcher = _AskedEachTime(sts, source, self._role_arn, extra_args=extra)
+        return AioDeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD, time_fetcher=self._now)
 
 
 def parse_instant(value: Any) -> datetime:

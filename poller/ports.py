@@ -214,6 +214,14 @@ class Store(Protocol):
 
     async def scopes(self) -> list[ScopeState]: ...
 
+    async def merge_scopes(self, gone: str, kept: str, *, discovered_through: datetime | None) -> None:
+        """Hold under the name `kept` what is held under `gone`: runs, snapshots, events, incarnations; not the watches.
+
+        Of a run under both names that one stays which changed last; one that has no status yet does not count.
+        `discovered_through`, if given, is the mark of `kept` from now on; `gone` keeps its account, and has no mark.
+        """
+        ...
+
     async def live_runs(self, scope: str) -> list[KnownRun]:
         """The runs of a scope that have no verdict yet."""
         ...
@@ -299,6 +307,7 @@ class Store(Protocol):
         sink: str | None = None,
         state: DeliveryState | None = None,
         run_id: str | None = None,
+        scope: str | None = None,
         limit: int = 1000,
     ) -> list[DeliveryRow]:
         """Deliveries, newest event first."""

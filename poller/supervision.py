@@ -1,12 +1,13 @@
 """Parts of a process that must run for ever: a crash is told, counted and mended, and never stops the others."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import anyio
 import structlog
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
 from poller.core.errors import StoreRefused
 from poller.core.retries import full_jitter
@@ -44,17 +45,57 @@ async def start_running(
     body: Callable[..., Awaitable[None]],
     foundation: Foundation,
     *,
+    awaited: bool = True,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """`keep_running` for a `body` that tells by `task_status` when it is ready: its first start tells the caller."""
-    status: TaskStatus[None] = task_status
+    """`keep_running` for a `body` that tells by `task_status` when it is ready: its first start tells the caller.
+
+    Who waits for that waits through its crashes, unless it is not `awaited`: then a crash lets the caller go on, too.
+    """
+    told = False
+
+    def tell() -> None:
+        nonlocal told
+        if not told:
+            told = True
+            task_status.started()
 
     async def once() -> None:
-        nonlocal status
-        this, status = status, anyio.TASK_STATUS_IGNORED
-        await body(task_status=this)
+        try:
+            await body(task_status=_Telling(tell))
+        except Exception as error:
+            if not awaited and _refusal(error) is None:
+                tell()
+            raise
 
     await keep_running(part, once, foundation)
+
+
+async def start_side_by_side(
+    tasks: TaskGroup, bodies: Mapping[str, Callable[..., Awaitable[None]]], foundation: Foundation
+) -> None:
+    """Start parts in `tasks` that have nothing to do with each other; return once each is ready, or crashed.
+
+    None waits for another's start, and one that does not come up is tried again while the others work.
+    Raises: StoreRefused.
+    """
+    begin = partial(start_running, awaited=False)
+    try:
+        async with anyio.create_task_group() as starting:
+            for part, body in bodies.items():
+                starting.start_soon(tasks.start, begin, part, body, foundation)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None  # the record is one: each of them says the same
+
+
+class _Telling(TaskStatus[None]):
+    """Tells that a part is ready, as often as it starts."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def started(self, value: None = None) -> None:
+        self._tell()
 
 
 def _refusal(error: Exception) -> StoreRefused | None:

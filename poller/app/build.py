@@ -1,7 +1,7 @@
 """Settings -> Parts: the only place where adapters meet the engine."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,10 @@ from poller.delivery.outlet import Outlet
 from poller.foundation import Foundation, foundation_of
 from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
+from poller.polling.twins import Twins
 from poller.ports import Clock
-from poller.settings.model import AwsSettings, Settings, WatchSettings, run_name
+from poller.settings.model import AwsSettings, RunName, Settings, WatchSettings, run_name
+from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
 
 Chance = Callable[[], float]
 
@@ -32,15 +34,27 @@ class Parts:
     scopes: list[Scope]
     dispatcher: Dispatcher
     make_outlets: Callable[[Sequence[SinkSettings]], list[Outlet]]
+    twins: Twins | None
 
-    def scope_of(self, name: str | None) -> Scope:
-        """The scope of that name; the only one if none is given. Raises: ConfigError if there is none."""
-        if name is None and len(self.scopes) == 1:
-            return self.scopes[0]
-        for scope in self.scopes:
-            if scope.name == name:
-                return scope
-        raise ConfigError(f"no such scope: {name}; there are {', '.join(scope.name for scope in self.scopes)}")
+    @property
+    def polling(self) -> dict[str, Callable[..., Awaitable[None]]]:
+        """What runs for each scope, by the name of the part."""
+        return {f"poll {scope.name}": scope.run for scope in self.scopes}
+
+    @property
+    def addresses(self) -> list[Address]:
+        """What a run's name is held against, scope by scope: how each is called, and where it is known to be."""
+        return [
+            Address(scope.name, scope.place.region, scope.account_id or account_of(aws))
+            for scope, aws in zip(self.scopes, self.settings.aws, strict=True)
+        ]
+
+    def scope_of(self, run: RunName) -> Scope:
+        """The scope of a run as somebody named it. Raises: ConfigError if that is none, or could be several."""
+        try:
+            return self.scopes[find_scope(run, self.addresses)]
+        except NoScopeError as error:
+            raise ConfigError(str(error)) from error
 
 
 @asynccontextmanager
@@ -88,13 +102,14 @@ async def open_parts(
             await store.hold(holder)
         include = tuple(settings.privacy.include)
         scopes = []
-        for aws, watch in zip(settings.aws, settings.watch, strict=False):
-            region = resolve_region(aws)
+        for aws, region, watch in zip(settings.aws, resolve_regions(settings), watches_by_scope(settings), strict=True):
             service = HealthOmics(
-                AwsSessions(),
+                AwsSessions(now=clock.now),
                 clock,
                 region=region,
                 profile=aws.profile,
+                role_arn=aws.role_arn,
+                external_id=aws.external_id,
                 endpoint_url=aws.endpoint_url,
                 logs_endpoint_url=aws.logs_endpoint_url,
                 include=include,
@@ -112,8 +127,11 @@ async def open_parts(
                     include=include,
                 )
             )
+        twins = Twins(scopes) if len(scopes) > 1 else None
+        for scope in scopes:
+            scope.twins = twins
         dispatcher = Dispatcher(make_outlets(settings.sinks), foundation)
-        yield Parts(settings, directory, foundation, scopes, dispatcher, make_outlets)
+        yield Parts(settings, directory, foundation, scopes, dispatcher, make_outlets, twins)
     finally:
         for service in services:
             await service.close()
@@ -144,6 +162,18 @@ def resolve_region(aws: AwsSettings) -> str:
     if not region:
         raise ConfigError("no region: set [aws] region, --region, AWS_REGION, or a region in the AWS profile")
     return str(region)
+
+
+def resolve_regions(settings: Settings) -> list[str]:
+    """The region of each `[[aws]]`, in their order. Raises: ConfigError, also if two scopes would have one name."""
+    regions = [resolve_region(aws) for aws in settings.aws]
+    names = [scope_name(aws, region) for aws, region in zip(settings.aws, regions, strict=True)]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ConfigError(
+                f"[[aws]] tables number {names.index(name) + 1} and {place + 1} are both {name}: name them"
+            )
+    return regions
 
 
 def scope_name(aws: AwsSettings, region: str) -> str:

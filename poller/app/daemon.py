@@ -18,10 +18,12 @@ from poller.app.http import serve_http
 from poller.core.errors import PollerError, StoreUnavailable
 from poller.core.events import PollerData, poller_event
 from poller.delivery.outlet import Outlet
+from poller.polling.twins import whole_run_ids
 from poller.ports import Round
 from poller.settings.load import Loaded, load_settings
 from poller.settings.model import Settings
-from poller.supervision import keep_running, start_running
+from poller.settings.scopes import watches_anew
+from poller.supervision import keep_running, start_running, start_side_by_side
 from poller.version import __version__
 
 log = structlog.get_logger("poller.daemon")
@@ -76,8 +78,7 @@ async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] =
     async with anyio.create_task_group() as telling:
         await telling.start(start_running, "deliver", parts.dispatcher.run, foundation)
         async with anyio.create_task_group() as asking:
-            for scope in parts.scopes:
-                await asking.start(start_running, f"poll {scope.name}", scope.run, foundation)
+            await start_side_by_side(asking, parts.polling, foundation)
             asking.start_soon(keep_running, "tidy", partial(_keep_tidy, parts), foundation, name="tidy")
             asking.start_soon(keep_running, "heartbeat", partial(_beat, parts), foundation, name="heartbeat")
             ready()
@@ -153,11 +154,25 @@ async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
     for outlet in before:
         if outlet not in outlets:
             await _closed(outlet)
-    for scope, watch in zip(parts.scopes, new.watch, strict=False):
-        if "watch" in changed:
-            scope.watch_anew(rule_of(watch), run_ids_of(watch))
+    _watch_anew(parts, new)
     log.info("config.reloaded", path=str(path), changed=changed, needs_restart=restart)
     return current.model_copy(update={name: getattr(new, name) for name in RELOADABLE})
+
+
+def _watch_anew(parts: Parts, new: Settings) -> None:
+    """Give each scope the watch that names it now; one whose watch is as it was is not disturbed.
+
+    The scopes are those of the start: one that has no table any more goes on as it was until the restart that it needs.
+    """
+    changed = [
+        (scope, rule_of(watch), run_ids_of(watch))
+        for scope, watch in zip(parts.scopes, watches_anew(parts.settings, new), strict=True)
+        if watch is not None and (rule_of(watch), frozenset(run_ids_of(watch))) != (scope.rule, scope.run_ids)
+    ]
+    if any(scope.keeper is not None or scope.guests for scope, _, _ in changed) and parts.twins is not None:
+        parts.twins.part()  # whether they can go on as one depends on what they discover
+    for scope, rule, run_ids in changed:
+        scope.watch_anew(rule, run_ids)
 
 
 async def _closed(outlet: Outlet) -> None:
@@ -175,7 +190,7 @@ async def _keep_tidy(parts: Parts) -> None:
     while True:
         await parts.foundation.clock.sleep(PRUNE_EVERY)
         now = parts.foundation.clock.now()
-        keep = {scope.name: scope.run_ids for scope in parts.scopes}
+        keep = {scope.name: whole_run_ids(scope) for scope in parts.scopes}
         try:
             gone = await parts.foundation.store.prune(before=now - parts.settings.store.retention, now=now, keep=keep)
         except StoreUnavailable as error:
@@ -201,11 +216,7 @@ async def _beat(parts: Parts) -> None:
             since=now,
             observed_at=now,
             last_success_at=max(
-                (
-                    scope.rounds.access.sight.last_success_at
-                    for scope in parts.scopes
-                    if scope.rounds is not None and scope.rounds.access.sight.last_success_at is not None
-                ),
+                (scope.sight.last_success_at for scope in parts.scopes if scope.sight.last_success_at is not None),
                 default=None,
             ),
         )

@@ -7,6 +7,7 @@ page can have a browser read them under a name of its own.
 import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import structlog
 from aiohttp import web
@@ -17,6 +18,7 @@ from poller.app.build import Parts
 from poller.core.errors import ConfigError
 from poller.core.events import stamp
 from poller.core.runs import Json
+from poller.polling.loop import Scope
 from poller.settings.model import HttpSettings
 
 log = structlog.get_logger("poller.http")
@@ -91,22 +93,7 @@ async def _readyz(request: web.Request) -> web.Response:
 def readiness(parts: Parts) -> dict[str, Json]:
     """Whether the daemon can do its work: not while the record cannot be written, or every scope is blind."""
     now = parts.foundation.clock.now()
-    scopes = []
-    for scope in parts.scopes:
-        rounds = scope.rounds
-        last = rounds.access.sight.last_success_at if rounds is not None else None
-        scopes.append(
-            {
-                "name": scope.name,
-                "region": scope.place.region,
-                "account_id": rounds.access.place.account_id if rounds is not None else None,
-                "blind": rounds is not None and rounds.access.sight.blind,
-                "cause": rounds.access.sight.cause if rounds is not None and rounds.access.sight.blind else None,
-                "last_success_at": stamp(last) if last is not None else None,
-                "seconds_since_last_success": round((now - last).total_seconds(), 3) if last is not None else None,
-                "watched_runs": len(rounds.runs) if rounds is not None else 0,
-            }
-        )
+    scopes = [_scope(scope, now) for scope in parts.scopes]
     sinks = []
     for outlet in parts.dispatcher.outlets:
         worker = parts.dispatcher.workers.get(outlet.name)
@@ -128,4 +115,21 @@ def readiness(parts: Parts) -> dict[str, Json]:
         "scopes": scopes,
         "sinks": sinks,
         "counts": parts.foundation.tally.snapshot(),
+    }
+
+
+def _scope(scope: Scope, now: datetime) -> dict[str, Json]:
+    """How one scope is; one that rests with another, since both are one account and region, is as that one is."""
+    sight, rounds = scope.sight, scope.acting.rounds
+    last = sight.last_success_at
+    return {
+        "name": scope.name,
+        "region": scope.place.region,
+        "account_id": scope.account_id,
+        "merged_into": scope.keeper.name if scope.keeper is not None else None,
+        "blind": sight.blind,
+        "cause": sight.cause if sight.blind else None,
+        "last_success_at": stamp(last) if last is not None else None,
+        "seconds_since_last_success": round((now - last).total_seconds(), 3) if last is not None else None,
+        "watched_runs": len(rounds.runs) if rounds is not None else 0,
     }

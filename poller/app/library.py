@@ -34,7 +34,7 @@ from poller.ports import Clock
 from poller.settings.checks import misspelt_event
 from poller.settings.load import settings_from
 from poller.settings.model import Settings, run_name
-from poller.supervision import start_running
+from poller.supervision import start_running, start_side_by_side
 from poller.telemetry import library_logging
 
 GRACE_SECONDS: Final = 5.0
@@ -152,8 +152,7 @@ class Poller:
             raise
         try:
             await self._tasks.start(start_running, "deliver", parts.dispatcher.run, parts.foundation)
-            for scope in parts.scopes:
-                await self._tasks.start(start_running, f"poll {scope.name}", scope.run, parts.foundation)
+            await start_side_by_side(self._tasks, parts.polling, parts.foundation)
         except BaseException:
             await self._end()
             raise
@@ -216,14 +215,16 @@ class Poller:
 
     @property
     def regions(self) -> list[str]:
-        """The regions that are asked."""
+        """The regions that are asked, scope by scope."""
         return [scope.place.region for scope in self._running().scopes]
 
     @property
     def sight(self) -> Sight:
-        """How well the service is seen: when it last answered, and what is wrong if it does not."""
-        rounds = self._running().scopes[0].rounds
-        return rounds.access.sight if rounds is not None else Sight()
+        """How well the service is seen: when it last answered, and what is wrong if it does not.
+
+        Of several scopes it is that of the one that is seen worst: never yet, or failing for longest.
+        """
+        return min((scope.sight for scope in self._running().scopes), key=_how_well)
 
     @property
     def crashes(self) -> int:
@@ -243,7 +244,7 @@ class Poller:
             name = run_name(text)
         except ValueError as error:
             raise ConfigError(f"{text!r}: {error}") from error
-        return parts.scope_of(name.scope), name.run_id
+        return parts.scope_of(name), name.run_id
 
     def _register(self, types: tuple[str, ...], callback: Callback) -> None:
         if not callable(callback):
@@ -279,8 +280,9 @@ class Poller:
     async def _told(self, scope: Scope, found: KnownRun) -> list[Event]:
         """What was told of an incarnation, in order."""
         parts = self._running()
+        name = scope.acting.name if found.uuid is None else None  # a uuid says it all, and scopes may become one
         events = await parts.foundation.gate.insist(
-            lambda: parts.foundation.store.events(run_id=found.run_id, scope=scope.name)
+            lambda: parts.foundation.store.events(run_id=found.run_id, scope=name)
         )
         return [event for event in events if event.data.get("run_uuid") == found.uuid]
 
@@ -317,6 +319,12 @@ class Poller:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._opened.aclose()
+
+
+def _how_well(sight: Sight) -> tuple[bool, float]:
+    """Sorts what is seen worst first."""
+    failing = sight.failing_since.timestamp() if sight.failing_since is not None else float("inf")
+    return sight.last_success_at is not None, failing
 
 
 def _outcome(verdict: OutcomeVerdict, run_id: str, events: Sequence[Event], *, status: str | None = None) -> Outcome:

@@ -81,8 +81,8 @@ def error_of(error: Exception, operation: str) -> ServiceError:
         kind = BY_CODE.get(code, Transient)
         if kind is RunGone and operation != "GetRun":
             kind = Transient
-        if kind is Denied and error.operation_name.startswith(("AssumeRole", "GetRoleCredentials")):
-            kind = Blind  # it is the credentials that are refused, not the question
+        if error.operation_name.startswith(("AssumeRole", "GetRoleCredentials")):
+            kind = _of_credentials(error, kind)
         return kind(code, str(said.get("Message", "")), operation=operation)
     if isinstance(error, NO_CREDENTIALS):
         return Blind(type(error).__name__, str(error), operation=operation)
@@ -91,6 +91,15 @@ def error_of(error: Exception, operation: str) -> ServiceError:
     if isinstance(error, BotoCoreError | OSError):
         return Transient(type(error).__name__, str(error), operation=operation)
     return Transient("unreadable", f"{type(error).__name__}: {error}", operation=operation)
+
+
+def _of_credentials(error: ClientError, kind: type[ServiceError]) -> type[ServiceError]:
+    """What it means that STS gave no credentials: it is they that are refused, not the question, and nobody's budget.
+
+    A throttle of STS, or a failure of its own, passes by itself; all else a person must mend.
+    """
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return Transient if kind is Throttled or status >= 500 else Blind
 
 
 def snapshot_of(

@@ -27,7 +27,11 @@ _RAW: Final = "PollerRawBody"
 
 
 class HealthOmics:
-    """A RunService. Args: `sessions` are its own, so that renewing them disturbs nobody else's clients."""
+    """A RunService.
+
+    Args: `sessions` are its own, so that renewing them disturbs nobody else's clients; with `role_arn` every call is
+    made as that role, which the credentials of `profile` assume.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,8 @@ class HealthOmics:
         *,
         region: str,
         profile: str | None = None,
+        role_arn: str | None = None,
+        external_id: str | None = None,
         endpoint_url: str | None = None,
         logs_endpoint_url: str | None = None,
         include: tuple[str, ...] = (),
@@ -44,7 +50,7 @@ class HealthOmics:
         self.sessions = sessions
         self.clock = clock
         self.region = region
-        self.profile = profile
+        self._identity = {"profile": profile, "role_arn": role_arn, "external_id": external_id}
         self.endpoint_url = endpoint_url
         named = (environ.get(name) for name in LOGS_ADDRESSES)
         self.logs_endpoint_url = logs_endpoint_url or next((url for url in named if url), None)
@@ -111,7 +117,7 @@ class HealthOmics:
         try:
             if not self.environ.get("AWS_ENDPOINT_URL_STS") and await self._is_emulated():
                 return None
-            sts = await self.sessions.client("sts", region=self.region, profile=self.profile)
+            sts = await self.sessions.client("sts", region=self.region, **self._identity)
             answer = await sts.get_caller_identity()
         except Exception as error:  # the border to botocore: error_of knows what each one means
             raise error_of(error, operation) from error
@@ -133,12 +139,12 @@ class HealthOmics:
 
     async def _logs_client(self) -> Any:
         return await self.sessions.client(
-            "logs", region=self.region, profile=self.profile, endpoint_url=self.logs_endpoint_url
+            "logs", region=self.region, endpoint_url=self.logs_endpoint_url, **self._identity
         )
 
     async def _client(self) -> Any:
         client = await self.sessions.client(
-            "omics", region=self.region, profile=self.profile, endpoint_url=self.endpoint_url
+            "omics", region=self.region, endpoint_url=self.endpoint_url, **self._identity
         )
         if client is not self._prepared:
             for operation in ("GetRun", "ListRuns", "GetBatch", "ListRunsInBatch"):

@@ -26,9 +26,15 @@ class Access:
         self.chance = chance
         self.instance = instance
         self.sight = Sight()
+        self.shown_account: str | None = None
+        """The account that the last ARN told, if it is the one that counts."""
         self._told_blind: datetime | None = None
         self._denied: dict[str, float] = {}
         self._run_answered = float("-inf")
+
+    def go_on_from(self, before: "Access") -> None:
+        """Begin as well or as badly as it was seen before: what was told to be blind is told to have recovered."""
+        self.sight, self._told_blind = before.sight, before._told_blind
 
     def run_answered(self, run_id: str) -> None:
         """A GetRun succeeded."""
@@ -40,6 +46,10 @@ class Access:
         """The service answered something else; while GetRun is denied for every run, that does not count as seeing."""
         if self.sight.cause is not Cause.DENIED:
             self._sees()
+
+    def relieved(self) -> None:
+        """Whatever could not be seen, somebody else sees it from now on."""
+        self._sees()
 
     def refuses(self, run_id: str, error: BadRequest | Denied, followed: Iterable[str]) -> bool:
         """A GetRun was refused: True if that is about this run alone, since the service answers about others.
@@ -87,6 +97,7 @@ class Access:
         if self.place.account_id is None:
             self.pin(found["account"], found["partition"])
         if found["account"] == self.place.account_id:
+            self.shown_account = found["account"]
             return True
         self.lost(Cause.WRONG_ACCOUNT, self.wrong_account(found["account"]))
         return False

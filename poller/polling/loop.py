@@ -19,7 +19,7 @@ from poller.core.errors import Blind, ServiceError
 from poller.core.events import Place
 from poller.core.planner import Planner
 from poller.core.runs import KnownRun
-from poller.core.sight import Cause
+from poller.core.sight import Cause, Sight
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import Batches
@@ -27,6 +27,7 @@ from poller.polling.discovery import Discovery, Rule
 from poller.polling.looks import Answer, Look, Looks, Operation, operation_of
 from poller.polling.manifests import Manifests
 from poller.polling.rounds import Rounds
+from poller.polling.twins import Twins, service_of, take_over, whole_rule, whole_run_ids
 from poller.polling.waiters import Waiters
 from poller.ports import RunService, ScopeState
 
@@ -53,7 +54,8 @@ class _Lane:
 class Scope:
     """One account and region: what is followed in it, and the loop that follows.
 
-    Args: `run_ids` are those that the configuration names.
+    Args: `run_ids` are those that the configuration names. Where there are several scopes `twins` is set, too: one that
+    proves to be the same account and region as an earlier one rests with that, its `keeper`, as one of its `guests`.
     """
 
     def __init__(
@@ -73,11 +75,12 @@ class Scope:
         self.gate = foundation.gate
         self.clock = foundation.clock
         self.place = place
-        self.service = service
+        self.own_service = self.service = service
         self.instance = instance
         self.pace = pace
         self.rule = rule
         self.run_ids = frozenset(run_ids)
+        self._rule, self._run_ids = self.rule, self.run_ids
         self.include = include
         self.rounds: Rounds | None = None
         self._looks: Looks | None = None
@@ -92,6 +95,11 @@ class Scope:
         self._watched = frozenset[str]()
         self._started_at = self.clock.now()
         self._turn = anyio.CancelScope()
+        self._opened = anyio.Event()
+        self.twins: Twins | None = None
+        self.keeper: Scope | None = None
+        self.guests: list[Scope] = []
+        self.rested_before = False
 
     @property
     def name(self) -> str:
@@ -99,10 +107,61 @@ class Scope:
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Ask until cancelled; ready once what the record knows is on the agenda."""
-        while True:
-            with anyio.CancelScope() as self._turn:
-                await self._run(task_status)
-            task_status = anyio.TASK_STATUS_IGNORED  # watched anew: once more from the record, with other watches
+        with structlog.contextvars.bound_contextvars(**({"scope": self.name} if self.twins is not None else {})):
+            while True:
+                with anyio.CancelScope() as self._turn:
+                    await (self._run(task_status) if self.keeper is None else self._rest(self.keeper, task_status))
+                task_status = anyio.TASK_STATUS_IGNORED  # begun anew: once more from the record, with other watches
+
+    @property
+    def account_id(self) -> str | None:
+        """The account, once it was learned, in this life or an earlier one."""
+        rounds = self.acting.rounds
+        return rounds.access.place.account_id if rounds is not None else None
+
+    @property
+    def sight(self) -> Sight:
+        """How well the service is seen, as far as anybody looked."""
+        rounds = self.acting.rounds
+        return rounds.access.sight if rounds is not None else Sight()
+
+    @property
+    def acting(self) -> "Scope":
+        """The scope that follows: this one, or the one that it rests with."""
+        return self.keeper or self
+
+    def rest_with(self, keeper: "Scope") -> None:
+        """Ask no more: another scope is the same account and region, and follows what this one was to follow."""
+        self.keeper = keeper
+        self._turn.cancel()
+
+    def stand_alone(self) -> None:
+        """Neither rest nor follow for others any more."""
+        if self.keeper is not None:
+            self.keeper, self._opened = None, anyio.Event()
+            self._turn.cancel()
+        elif self.guests:
+            self.guests.clear()
+            self._turn.cancel()
+
+    async def _rest(self, keeper: "Scope", task_status: TaskStatus[None]) -> None:
+        log.info("scopes.merged", scope=self.name, into=keeper.name, region=self.place.region)
+        if self.rounds is not None:
+            await self.rounds.relieved()
+        self.rounds = self._looks = None
+        self.guests.clear()
+        keeper.take_in(self)
+        self._opened.set()
+        task_status.started()
+        await anyio.sleep_forever()
+
+    def take_in(self, guest: "Scope") -> None:
+        """Follow for a scope that rests from now on: once more from the record, with what that one was following."""
+        if guest not in self.guests:
+            self.guests.append(guest)
+        self._named |= guest._named
+        self._waiters.join(guest._waiters)
+        self._turn.cancel()
 
     def watch_anew(self, rule: Rule, run_ids: Iterable[str]) -> None:
         """Go on with other watches: answers in flight are asked for again."""
@@ -113,16 +172,23 @@ class Scope:
         self._identified = False
         self._open_looks = 0
         self._started_at = self.clock.now()
-        state = await self.gate.insist(lambda: self.store.scope(self.name)) or ScopeState(self.name, self.place.region)
+        await take_over(self)
+        self.service = service_of(self.own_service, self.guests)
+        self._rule, self._run_ids = whole_rule(self), whole_run_ids(self)
+        stored = await self.gate.insist(lambda: self.store.scope(self.name))
+        state = stored or ScopeState(self.name, self.place.region)
         first_start = state.discovered_through is None
+        self.rested_before = stored is not None and first_start  # its mark went to its keeper
         planner = Planner(
             low=self.pace.min_interval.total_seconds(),
             high=self.pace.max_interval.total_seconds(),
-            parts=self.rule.parts,
+            parts=self._rule.parts,
         )
         tally, chance = self.foundation.tally, self.foundation.chance
         self._looks = looks = Looks(self.service, self.clock, tally, ceiling=self.pace.ceiling, rates=state.rates)
         access = Access(replace(self.place, account_id=state.account_id), self.pace, self.clock, chance, self.instance)
+        if self.rounds is not None:
+            access.go_on_from(self.rounds.access)
         manifests = Manifests(self.service, self.foundation, access, self.pace, state.rates)
         self.rounds = rounds = Rounds(
             self.foundation,
@@ -131,7 +197,7 @@ class Scope:
             pace=self.pace,
             planner=planner,
             batches=Batches(self.pace, self.clock, chance),
-            discovery=Discovery(self.rule, state.discovered_through or self._started_at, by_our_clock=first_start),
+            discovery=Discovery(self._rule, state.discovered_through or self._started_at, by_our_clock=first_start),
             rates=lambda: looks.rates | manifests.rates,
             waiters=self._waiters,
             include=self.include,
@@ -145,6 +211,7 @@ class Scope:
         if first_start:
             await rounds.keep_state()  # a run that is created from now on is told, whatever befalls us before a look
         await self._take_up(rounds)
+        self._opened.set()
         log.info("scope.opened", scope=self.name, region=self.place.region, runs=len(rounds.runs))
         send, receive = anyio.create_memory_object_stream[Answer](1000)
         async with send, receive, anyio.create_task_group() as tasks:
@@ -169,7 +236,11 @@ class Scope:
 
     async def follow(self, run_ids: Iterable[str], *, afresh: bool = False) -> None:
         """Follow runs from now on, if nobody does. `afresh` asks the service even if their end is on record."""
-        assert self.rounds is not None, "the scope is not running"
+        await self._opened.wait()
+        if self.keeper is not None:
+            await self.keeper.follow(run_ids, afresh=afresh)
+            return
+        assert self.rounds is not None
         run_ids = list(run_ids)
         self._named.update(run_ids)
         await self._follow_ids(run_ids, self.rounds, afresh=afresh)
@@ -177,10 +248,10 @@ class Scope:
 
     async def find(self, run_id: str) -> KnownRun:
         """Follow a run, and return what a GetRun that is sent from now on finds: the incarnation that lives now."""
-        assert self.rounds is not None, "the scope is not running"
         await self.follow([run_id], afresh=True)
-        self.rounds.ask_soon(run_id)
-        self.wake()
+        if self.acting.rounds is not None:
+            self.acting.rounds.ask_soon(run_id)
+        self.acting.wake()
         return await self._waiters.wait(run_id, self.clock.now())
 
     # --- the tasks -------------------------------------------------------------------------------------------------
@@ -260,6 +331,8 @@ class Scope:
                 except anyio.WouldBlock:
                     break
             await rounds.commit(answers)
+            if rounds.access.shown_account is not None:
+                self._meet(rounds.access.shown_account)
             if self._waiters.run_ids:  # the answer that ended a run may have been under way before somebody waited
                 await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
             self._open_looks -= len(answers)
@@ -295,8 +368,14 @@ class Scope:
         if account is not None and pinned is None:
             await rounds.pin(account)
         self._identified = True
+        if account is not None:
+            self._meet(account)
         self.wake()
-        return True
+        return self.keeper is None
+
+    def _meet(self, account_id: str) -> None:
+        if self.twins is not None:
+            self.twins.met(self, account_id)
 
     def _may_ask_more(self, rounds: Rounds) -> bool:
         """Whether manifests may be asked for: not while stopping, and not by whoever cannot be sure of the account."""
@@ -332,9 +411,9 @@ class Scope:
     async def _take_up(self, rounds: Rounds) -> None:
         """Put on the agenda what the record was following and what the configuration names."""
         live = await self.gate.insist(lambda: self.store.live_runs(self.name))
-        wanted = [known for known in live if self.rule.reads_lists or not known.by_rule]
+        wanted = [known for known in live if self._rule.reads_lists or not known.by_rule]
         await self._read_watches(rounds)
-        named = self.run_ids | self._named
+        named = self._run_ids | self._named
         keep = [
             known
             for known in wanted
@@ -342,7 +421,7 @@ class Scope:
         ]
         rounds.take_up(keep)
         remembered = await self.gate.insist(lambda: self.store.batches(self.name))
-        rounds.batches.take_up(self.rule.batches, remembered)
+        rounds.batches.take_up(self._rule.batches, remembered)
         await self.gate.insist(lambda: rounds.partings.take_up(self.store, self.name, self.clock.now()))
         await self._follow_ids(named, rounds)
         await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
@@ -357,11 +436,13 @@ class Scope:
         await rounds.follow([known for known in news if known is not None])
 
     async def _read_watches(self, rounds: Rounds) -> None:
-        rows = [row for row in await self.gate.insist(self.store.watches) if row.scope == self.name]
-        followed = frozenset(row.run_id for row in rows if row.mode == "follow")
-        muted = frozenset(row.run_id for row in rows if row.mode == "mute")
+        names = {self.name, *(guest.name for guest in self.guests)}
+        rows = [row for row in await self.gate.insist(self.store.watches) if row.scope in names]
+        modes = {row.run_id: row.mode for row in rows}  # of one run under two names the newest counts: they come last
+        followed = frozenset(run_id for run_id, mode in modes.items() if mode == "follow")
+        muted = frozenset(modes.keys() - followed)
         rounds.discovery.muted = muted
-        for run_id in (self._watched - followed - self.run_ids - self._named) | (muted & rounds.runs.keys()):
+        for run_id in (self._watched - followed - self._run_ids - self._named) | (muted & rounds.runs.keys()):
             known = rounds.runs.get(run_id)
             if known is not None and (run_id in muted or not known.by_rule):
                 await rounds.let_go(run_id)

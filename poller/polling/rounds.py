@@ -254,6 +254,12 @@ class Rounds:
         async with self._one_at_a_time:
             await self._write(_Work())
 
+    async def relieved(self) -> None:
+        """Another scope follows from now on: if this one was told to be blind, that is over."""
+        async with self._one_at_a_time:
+            self.access.relieved()
+            await self._write(_Work())
+
     async def pin(self, account_id: str) -> None:
         """The account is known: from now on it is the only one whose answers count."""
         self.access.pin(account_id)

@@ -44,6 +44,13 @@ class Waiters:
                 waiter.known = known
                 waiter.event.set()
 
+    def join(self, others: "Waiters") -> None:
+        """From now on those who wait there wait here, too: one answer wakes both."""
+        if others._waiters is not self._waiters:
+            for run_id, waiting in others._waiters.items():
+                self._waiters.setdefault(run_id, []).extend(waiting)
+            others._waiters = self._waiters
+
     def _leave(self, run_id: str, waiter: _Waiter) -> None:
         self._waiters[run_id].remove(waiter)
         if not self._waiters[run_id]:

@@ -15,7 +15,8 @@ from poller.core.events import EVENT_TYPES, short_type
 from poller.core.routing import Route, unmatched
 from poller.core.values import format_duration
 from poller.settings.lines import KeyPath
-from poller.settings.model import Settings, run_name
+from poller.settings.model import Settings, WatchSettings, run_name
+from poller.settings.scopes import called, watch_of, watches_by_scope
 
 LEAST_INTERVAL: Final = timedelta(milliseconds=50)
 """Below this a poller of one run would spend the whole account's quota of GetRun (10/s) twice over."""
@@ -46,13 +47,6 @@ class NotYet:
 
 
 NOT_YET: Final = (
-    NotYet(("aws", 1), lambda s: len(s.aws) > 1, "several [[aws]] tables do not work yet; run one daemon for each"),
-    NotYet(("watch", 1), lambda s: len(s.watch) > 1, "several [[watch]] tables do not work yet; put all into one"),
-    NotYet(
-        ("aws", 0, "role_arn"),
-        lambda s: any(aws.role_arn for aws in s.aws),
-        "assuming a role does not work yet; name a profile of the AWS configuration that assumes it",
-    ),
     NotYet(
         ("store", "url"),
         lambda s: s.store.url.startswith("postgresql"),
@@ -63,14 +57,37 @@ NOT_YET: Final = (
 
 def problems(settings: Settings) -> Iterator[Problem]:
     """All that is wrong with settings whose keys are right one by one."""
-    for rule in (_not_yet, _scopes, _runs, _discovery, _polling, _record, _http, _sinks, _sink_events):
+    for rule in (
+        _not_yet,
+        _scopes,
+        _roles,
+        _watched_scopes,
+        _one_watch_each,
+        _runs,
+        _discovery,
+        _polling,
+        _record,
+        _http,
+        _sinks,
+        _sink_events,
+    ):
         yield from rule(settings)
 
 
 def warnings(settings: Settings) -> list[str]:
     """What works as it is written, and is most likely not what was meant."""
     found = []
-    if not any(watch.run_ids or watch.batch_ids or watch.discover for watch in settings.watch):
+    silent = [
+        called(aws) or f"number {place + 1}"
+        for place, (aws, watch) in enumerate(zip(settings.aws, watches_by_scope(settings), strict=True))
+        if not (watch.run_ids or watch.batch_ids or watch.discover)
+    ]
+    if len(settings.aws) > 1 and silent:
+        found.append(
+            f"nothing to watch in {' and '.join(silent)}: no [[watch]] with that name in `aws` says what to follow; "
+            "`omics-poller add` adds runs later"
+        )
+    elif silent:
         found.append(
             "nothing to watch: [watch] names no run_ids and no batch_ids, and discover is off;"
             " `omics-poller add` adds runs later"
@@ -90,31 +107,80 @@ def _not_yet(settings: Settings) -> Iterator[Problem]:
 
 def _scopes(settings: Settings) -> Iterator[Problem]:
     names = [aws.name for aws in settings.aws]
-    for index, name in enumerate(names):
-        if name is not None and name in names[:index]:
-            yield Problem(("aws", index, "name"), f'another [[aws]] table is named "{name}" too; names are unique')
+    seen: dict[object, int] = {}
+    for index, aws in enumerate(settings.aws):
+        if aws.name is not None and aws.name in names[:index]:
+            yield Problem(("aws", index, "name"), f'another [[aws]] table is named "{aws.name}" too; names are unique')
+            continue
+        # a table without a name is called by its region; where neither is written, the profile tells it
+        key: object = called(aws) or ("profile", aws.profile)
+        first = seen.setdefault(key, index)
+        if first == index:
+            continue
+        other = settings.aws[first]
+        if aws.name is None and other.name is None:
+            where = f'is in region "{aws.region}" too' if aws.region else "would ask the same region"
+            sentence = f"another [[aws]] table without a name {where}; give each a name"
+        else:
+            sentence = f'the name of one [[aws]] table is the region of another ("{called(aws)}"); give that one a name'
+        yield Problem(("aws", index), sentence, (("aws", first),))
+
+
+def _roles(settings: Settings) -> Iterator[Problem]:
+    for index, aws in enumerate(settings.aws):
+        if aws.external_id is not None and aws.role_arn is None:
+            yield Problem(
+                ("aws", index, "external_id"),
+                "goes with a role to assume; set role_arn too, or take it out",
+                (("aws", index, "role_arn"),),
+            )
+
+
+def _watched_scopes(settings: Settings) -> Iterator[Problem]:
+    names = [called(aws) for aws in settings.aws]
+    several = len(settings.aws) > 1
     for index, watch in enumerate(settings.watch):
         if watch.aws is not None and watch.aws not in names:
             yield Problem(("watch", index, "aws"), _no_such_scope(watch.aws, names), (("aws", 0, "name"),))
+        elif several and watch.aws is None and watch != WatchSettings():
+            yield Problem(
+                ("watch", index),
+                f"there are {len(names)} [[aws]] tables: say which one this is about, "
+                f"with aws = {' or aws = '.join(_quoted(name) for name in names if name)}",
+                (("watch", index, "aws"),),
+            )
+
+
+def _one_watch_each(settings: Settings) -> Iterator[Problem]:
+    scopes = [watch.aws if len(settings.aws) > 1 else None for watch in settings.watch]
+    for index, watch in enumerate(settings.watch):
+        if scopes[index] in scopes[:index]:
+            of_one = f' of "{watch.aws}"' if len(settings.aws) > 1 else ""
+            yield Problem(
+                ("watch", index), f"several [[watch]] tables{of_one} do not work yet; put all into one", (("watch",),)
+            )
 
 
 def _runs(settings: Settings) -> Iterator[Problem]:
-    if len(settings.aws) != 1:
-        return  # refused already; with several tables a run belongs to the one that its watch names
-    aws = settings.aws[0]
-    for index, watch in enumerate(settings.watch):
-        for place, text in enumerate(watch.run_ids):
-            path: KeyPath = ("watch", index, "run_ids", place)
+    several = len(settings.aws) > 1
+    for place, aws in enumerate(settings.aws):
+        index = watch_of(settings, place)
+        for number, text in enumerate(settings.watch[index].run_ids if index is not None else ()):
+            path: KeyPath = ("watch", index or 0, "run_ids", number)
             run = run_name(text)
             if run.region and aws.region and run.region != aws.region:
+                there = "name it in the [[watch]] of another one" if several else "one [aws] table asks one region"
                 yield Problem(
                     path,
-                    f"is in another region than [aws] region ({aws.region}); one daemon asks one region",
-                    (("aws", 0, "region"),),
+                    f"is in another region than [aws] region ({aws.region}); {there}",
+                    (("aws", place, "region"),),
                 )
-            default_name = aws.name is None and run.scope is not None and "/" in run.scope
-            if run.scope and run.scope != aws.name and not default_name:
-                yield Problem(path, _no_such_scope(run.scope, [aws.name]), (("aws", 0, "name"),))
+            by_account_and_region = aws.name is None and run.scope is not None and "/" in run.scope
+            if run.scope and run.scope != called(aws) and not by_account_and_region:
+                if several and run.scope in [called(other) for other in settings.aws]:
+                    yield Problem(path, f'is of the scope "{run.scope}"; name it in the [[watch]] of that one')
+                else:
+                    yield Problem(path, _no_such_scope(run.scope, [called(aws)]), (("aws", place, "name"),))
 
 
 def _no_such_scope(name: str, names: list[str | None]) -> str:
@@ -122,6 +188,10 @@ def _no_such_scope(name: str, names: list[str | None]) -> str:
     if not known:
         return f'no [aws] table is named "{name}"; give it name = "{name}"'
     return f'no [aws] table is named "{name}"; there is {" and ".join(known)}'
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def _discovery(settings: Settings) -> Iterator[Problem]:

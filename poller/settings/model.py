@@ -131,7 +131,7 @@ class Table(BaseModel, extra="forbid", frozen=True):
 
 
 class AwsSettings(Table):
-    """`[aws]`: one account and region to ask."""
+    """`[aws]`: one account and region to ask; with `[[aws]]` several."""
 
     name: str | None = Field(
         None,
@@ -149,7 +149,14 @@ class AwsSettings(Table):
     role_arn: str | None = Field(
         None,
         pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$",
-        description="Role to assume with those credentials.",
+        description="Role to assume with those credentials; renewed before it expires.",
+    )
+    external_id: str | None = Field(
+        None,
+        min_length=2,
+        max_length=1224,
+        pattern=r"^[A-Za-z0-9_+=,.@:/-]+$",
+        description="External id that the role's trust policy asks for.",
     )
     endpoint_url: HttpUrl | None = Field(
         None, description="Another address of HealthOmics: an emulator, a VPC endpoint."
@@ -163,7 +170,7 @@ class AwsSettings(Table):
 class WatchSettings(Table):
     """`[watch]`: which runs to follow."""
 
-    aws: str | None = Field(None, description="Name of the [aws] table that this is about, where there are several.")
+    aws: str | None = Field(None, description="Name of the [[aws]] table that this is about, where there are several.")
     run_ids: tuple[RunText, ...] = Field(
         (), description="Runs to follow, also if they ended already: ids, scope:id, or ARNs."
     )
@@ -336,7 +343,7 @@ class Settings(Table):
     """
 
     aws: Annotated[tuple[AwsSettings, ...], BeforeValidator(_one_or_many)] = Field(
-        (AwsSettings(),), description="The account and region to ask."
+        (AwsSettings(),), description="The accounts and regions to ask."
     )
     watch: Annotated[tuple[WatchSettings, ...], BeforeValidator(_one_or_many)] = Field(
         (WatchSettings(),), description="Which runs to follow."

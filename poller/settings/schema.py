@@ -43,8 +43,8 @@ def config_schema(catalogue: SinkCatalogue | None = None) -> Schema:
     properties = settings["properties"]
     for name in ("aws", "watch"):
         many = properties[name]
-        once_as_list = {"type": "array", "items": many["items"], "maxItems": 1}
-        properties[name] = {"description": many["description"], "anyOf": [many["items"], once_as_list]}
+        several = {"type": "array", "items": many["items"]}
+        properties[name] = {"description": many["description"], "anyOf": [many["items"], several]}
     sinks: Schema = {"anyOf": [{"$ref": f"#/$defs/sink-{kind}"} for kind in sorted(kinds)]}
     properties["sinks"] = properties["sinks"] | {"items": sinks if kinds else False}
     whole = _as_written(settings) | {

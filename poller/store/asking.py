@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -54,6 +55,32 @@ def scope(connection: Connection, name: str) -> ScopeState | None:
 def all_scopes(connection: Connection) -> list[ScopeState]:
     """The state of every scope, by name."""
     return [_scope_state(row) for row in connection.execute(select(scopes).order_by(scopes.c.name))]
+
+
+def merge_scopes(connection: Connection, gone: str, kept: str, discovered_through: datetime | None) -> None:
+    """Hold under one scope's name what was held under another's; the watches stay where people put them."""
+    theirs, ours = runs.alias("theirs"), runs.alias("ours")
+    ours_counts = theirs.c.status.is_(None) | (ours.c.status.is_not(None) & (ours.c.updated_at >= theirs.c.updated_at))
+    both = (
+        select(theirs.c.run_id, ours_counts.label("ours_counts"))
+        .join(ours, ours.c.run_id == theirs.c.run_id)
+        .where(theirs.c.scope == gone, ours.c.scope == kept)
+    )
+    outdone: dict[str, list[str]] = {gone: [], kept: []}
+    for run_id, counts in connection.execute(both):
+        outdone[gone if counts else kept].append(run_id)
+    for table in (runs, snapshots_table):
+        for name, run_ids in outdone.items():
+            for portion in portions(run_ids):
+                connection.execute(delete(table).where(table.c.scope == name, table.c.run_id.in_(portion)))
+    known_here = select(batches_table.c.batch_id).where(batches_table.c.scope == kept)
+    twice = (batches_table.c.scope == gone) & batches_table.c.batch_id.in_(known_here)
+    connection.execute(delete(batches_table).where(twice))
+    for table in (runs, batches_table, snapshots_table, incarnations, events):
+        connection.execute(update(table).where(table.c.scope == gone).values(scope=kept))
+    connection.execute(update(scopes).where(scopes.c.name == gone).values(discovered_through=None))
+    if discovered_through is not None:
+        connection.execute(update(scopes).where(scopes.c.name == kept).values(discovered_through=discovered_through))
 
 
 def live_runs(connection: Connection, scope_name: str) -> list[KnownRun]:

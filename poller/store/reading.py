@@ -75,14 +75,22 @@ def run_rows(
 
 
 def delivery_rows(
-    connection: Connection, *, sink: str | None, state: DeliveryState | None, run_id: str | None, limit: int
+    connection: Connection,
+    *,
+    sink: str | None,
+    state: DeliveryState | None,
+    run_id: str | None,
+    scope: str | None,
+    limit: int,
 ) -> list[DeliveryRow]:
     """Deliveries with what is listed of their events, newest event first."""
-    query = listed_deliveries(sink=sink, state=state, run_id=run_id, limit=limit)
+    query = listed_deliveries(sink=sink, state=state, run_id=run_id, scope=scope, limit=limit)
     return [_delivery_row(row) for row in connection.execute(query)]
 
 
-def listed_deliveries(*, sink: str | None, state: DeliveryState | None, run_id: str | None, limit: int) -> Select[Any]:
+def listed_deliveries(
+    *, sink: str | None, state: DeliveryState | None, run_id: str | None, scope: str | None = None, limit: int
+) -> Select[Any]:
     """The query behind `delivery_rows`; it reads no event's body."""
     event = events_table
     joined = deliveries.join(event, event.c.position == deliveries.c.position)
@@ -94,6 +102,8 @@ def listed_deliveries(*, sink: str | None, state: DeliveryState | None, run_id: 
         query = query.where(deliveries.c.sink == sink)
     if run_id is not None:
         query = query.where(event.c.run_id == run_id)
+    if scope is not None:
+        query = query.where(event.c.scope == scope)
     if state is DeliveryState.PENDING:
         query = query.where(is_owed)
     elif state is not None:

@@ -50,6 +50,10 @@ class SqliteStore:
     async def scopes(self) -> list[ScopeState]:
         return await self._database.read(asking.all_scopes)
 
+    async def merge_scopes(self, gone: str, kept: str, *, discovered_through: datetime | None) -> None:
+        transaction = partial(asking.merge_scopes, gone=gone, kept=kept, discovered_through=discovered_through)
+        await self._database.write(transaction)
+
     async def live_runs(self, scope: str) -> list[KnownRun]:
         return await self._database.read(partial(asking.live_runs, scope_name=scope))
 
@@ -122,9 +126,10 @@ class SqliteStore:
         sink: str | None = None,
         state: DeliveryState | None = None,
         run_id: str | None = None,
+        scope: str | None = None,
         limit: int = 1000,
     ) -> list[DeliveryRow]:
-        query = partial(reading.delivery_rows, sink=sink, state=state, run_id=run_id, limit=limit)
+        query = partial(reading.delivery_rows, sink=sink, state=state, run_id=run_id, scope=scope, limit=limit)
         return await self._database.read(query)
 
     async def sinks(self) -> list[SinkRow]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import process_time
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from aiohttp import web
@@ -56,6 +57,7 @@ class Service:
         self.status = 200
         self.body: Any = {"id": "1", "status": "RUNNING"}
         self.requests: list[web.BaseRequest] = []
+        self.bodies: list[dict[str, list[str]]] = []
         self.silent: asyncio.Event | None = None
         self.expected = 1
         self.reached = asyncio.Event()
@@ -63,6 +65,7 @@ class Service:
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         self.requests.append(request)
+        self.bodies.append(parse_qs((await request.read()).decode()))
         if len(self.requests) >= self.expected:
             self.reached.set()
         if self.silent is not None:
@@ -387,6 +390,81 @@ async def test_a_roles_credentials_are_asked_for_once_and_renewed_before_they_ex
         sts.body = assumed("ASIATHREE", timedelta(hours=1))
         await client.get_run(id="1")
     assert [key_of(request) for request in omics.requests] == ["ASIAONE"] * 5 + ["ASIATWO", "ASIATHREE"]
+
+
+class HandClock:
+    """Real time, and as much later as the test says."""
+
+    def __init__(self) -> None:
+        self.later = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.later
+
+
+@pytest.mark.service
+async def test_a_roles_credentials_are_renewed_without_a_restart_before_they_expire(
+    moto_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = HandClock()
+    sessions = AwsSessions(now=clock.now)
+    role = "arn:aws:iam::210987654321:role/watcher"
+    async with service() as omics:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto_url)
+        client = await sessions.client("omics", region=REGION, role_arn=role, endpoint_url=omics.url)
+        for _ in range(3):
+            await client.get_run(id="1")
+        clock.later = timedelta(minutes=44)
+        await client.get_run(id="1")
+        clock.later = timedelta(minutes=46)
+        await client.get_run(id="1")
+    await sessions.close()
+    keys = [key_of(request) for request in omics.requests]
+    assert all(key.startswith("ASIA") for key in keys)
+    assert len(set(keys[:4])) == 1, "an hour's credentials are good for three quarters of it"
+    assert keys[4] != keys[3], "and are renewed in the last quarter"
+
+
+async def test_credentials_that_cannot_be_renewed_yet_are_used_while_they_are_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = HandClock()
+    sessions = AwsSessions(now=clock.now)
+    role = "arn:aws:iam::210987654321:role/watcher"
+    async with service() as sts, service() as omics:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        client = await sessions.client("omics", region=REGION, role_arn=role, endpoint_url=omics.url)
+        sts.body = assumed("ASIAONE", timedelta(hours=1))
+        await client.get_run(id="1")
+        sts.status, sts.body = 503, "<ErrorResponse><Error><Code>ServiceUnavailable</Code></Error></ErrorResponse>"
+        clock.later = timedelta(minutes=46)
+        await client.get_run(id="1")
+        clock.later = timedelta(minutes=51)
+        with pytest.raises(ClientError, match="ServiceUnavailable"):
+            await client.get_run(id="1")
+        sts.status, sts.body = 200, assumed("ASIATWO", timedelta(hours=2))
+        await client.get_run(id="1")
+    await sessions.close()
+    assert [key_of(request) for request in omics.requests] == ["ASIAONE", "ASIAONE", "ASIATWO"]
+
+
+async def test_the_external_id_and_our_name_go_to_sts_and_no_secret_to_the_log(
+    sessions: AwsSessions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with service() as sts, service() as omics:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        sts.body = assumed("ASIAONE", timedelta(hours=1))
+        role = "arn:aws:iam::210987654321:role/watcher"
+        client = await sessions.client(
+            "omics", region=REGION, role_arn=role, external_id="lab-1", endpoint_url=omics.url
+        )
+        await client.get_run(id="1")
+    assert sts.bodies[0]["ExternalId"] == ["lab-1"]
+    assert sts.bodies[0]["RoleSessionName"] == ["healthomics-poller"]
+    assert sts.bodies[0]["RoleArn"] == [role]
+    assert SECRET not in caplog.text
+    assert "SessionToken" not in caplog.text
 
 
 async def test_a_role_that_is_refused_says_so(sessions: AwsSessions, monkeypatch: pytest.MonkeyPatch) -> None:

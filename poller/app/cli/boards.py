@@ -1,6 +1,6 @@
 """How `watch` shows what happens: a live table on a terminal, plain lines elsewhere, or the events themselves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -86,7 +86,7 @@ class LiveBoard:
         self,
         out: Output,
         runs: Sequence[Followed],
-        tasks: Callable[[], Mapping[str, object]],
+        tasks: Callable[[Followed], object | None],
         now: Callable[[], datetime],
     ) -> None:
         from rich.live import Live
@@ -132,7 +132,7 @@ class LiveBoard:
         room = max(self._console.height - 6, 3)
         shown = sorted(self._runs, key=lambda run: run.code is not None)[:room]
         kept = {id(run) for run in shown}
-        now, tasks = self._now(), self._tasks()
+        now = self._now()
         table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
         for column in ("Run", "Name", "Status", "For", "Tasks", ""):
             table.add_column(column, no_wrap=column in ("Run", "Status", "For", "Tasks"))
@@ -140,7 +140,7 @@ class LiveBoard:
             if id(run) not in kept:
                 continue
             status = (run.note or "lost").upper() if run.code is ExitCode.LOST else run.status
-            count = tasks.get(run.run_id) if run.code is None else None
+            count = self._tasks(run) if run.code is None else None
             table.add_row(
                 Text(run.run_id),
                 Text(run.name or ""),

@@ -24,7 +24,7 @@ _BY_ITSELF = frozenset({"PENDING", "STARTING", "RUNNING"})
 
 @dataclass(slots=True)
 class Followed:
-    """One run: the status told last, and how following it ended, once it has."""
+    """One run: the status told last, and how following it ended, once it has. `region` only where there are several."""
 
     run_id: str
     until: str | None = None
@@ -36,6 +36,7 @@ class Followed:
     code: ExitCode | None = None
     seen: bool = False
     events: int = field(default=0)
+    region: str | None = None
 
     def take(self, event: Event) -> None:
         """Learn from an event; one of another incarnation, or of another run, says nothing."""

@@ -61,9 +61,13 @@ def load_configuration(path: Path | None, aws: AwsOptions = NO_AWS) -> "Loaded":
 
 
 def overridden(settings: "Settings", aws: AwsOptions) -> "Settings":
-    """Settings of one scope, asked elsewhere. Raises: ConfigError if the configuration's runs do not fit that."""
+    """Settings of one scope, asked elsewhere. Raises: ConfigError for several, and if their runs do not fit."""
     from poller.settings.checks import problems
 
+    if len(settings.aws) > 1:
+        raise ConfigError(
+            f"{_spelled(aws)}: for which of the {len(settings.aws)} [[aws]] tables? Write it into the file"
+        )
     tables = tuple(_overridden_table(table, aws) for table in settings.aws)
     new = settings.model_copy(update={"aws": tables})
     for problem in problems(new):
@@ -101,11 +105,7 @@ def _spelled(aws: AwsOptions) -> str:
 
 def parse_runs(texts: Sequence[str]) -> list["RunName"]:
     """Run ids as they were typed, each once. Raises: ConfigError for the first that is none."""
-    names: dict[str, RunName] = {}
-    for text in texts:
-        name = parse_run(text)
-        names.setdefault(name.run_id, name)
-    return list(names.values())
+    return list(dict.fromkeys(map(parse_run, texts)))
 
 
 def parse_run(text: str) -> "RunName":

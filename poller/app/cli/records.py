@@ -4,19 +4,66 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
-from poller.app.build import resolve_region, scope_name
+from poller.app.build import resolve_regions, scope_name
 from poller.app.cli.options import NO_AWS, AwsOptions, load_configuration, parse_runs
 from poller.core.errors import ConfigError, PollerError
 from poller.core.events import stamp
 from poller.core.runs import Json
 from poller.ports import RunRow, Store
 from poller.settings.load import Loaded
-from poller.settings.model import RunName
+from poller.settings.model import RunName, Settings
+from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
 from poller.store.opening import open_store
+
+
+class NamedRun(NamedTuple):
+    """A run as somebody named it: its id, and its scope by name and by place in the configuration."""
+
+    run_id: str
+    scope: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """The scopes that a configuration names, in its order, with the accounts that the record has learned."""
+
+    settings: Settings
+    addresses: Sequence[Address]
+
+    def find(self, run: RunName) -> NamedRun:
+        """The scope of a run. Raises: ConfigError if there is none, or it could be several."""
+        try:
+            place = find_scope(run, self.addresses)
+        except NoScopeError as error:
+            raise ConfigError(str(error)) from None
+        return NamedRun(run.run_id, self.addresses[place].name, place)
+
+    def places(self, name: str) -> list[int]:
+        """The places of a scope and of those that are the same account and region; none if it is not configured."""
+        place = next((place for place, one in enumerate(self.addresses) if one.name == name), None)
+        if place is None:
+            return []
+        where = self.addresses[place]
+        return [
+            other
+            for other, one in enumerate(self.addresses)
+            if other == place
+            or (where.account_id is not None and (one.account_id, one.region) == (where.account_id, where.region))
+        ]
+
+    def names(self, name: str) -> list[str]:
+        """The names that go with `places`, `name` itself first."""
+        return [name, *(other for place in self.places(name) if (other := self.addresses[place].name) != name)]
+
+    def discovers(self, name: str) -> bool:
+        """Whether the configuration has runs of this scope discovered."""
+        watches = watches_by_scope(self.settings)
+        return any(watches[place].discover for place in self.places(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,36 +73,58 @@ class Record:
     store: Store
     loaded: Loaded
 
-    @property
-    def scope(self) -> str:
-        """The scope that the configuration names. Raises: ConfigError if its region cannot be found."""
-        aws = self.loaded.settings.aws[0]
-        return scope_name(aws, resolve_region(aws))
+    async def scopes(self) -> Scopes:
+        """The scopes of the configuration. Raises: ConfigError if a region cannot be found."""
+        settings = self.loaded.settings
+        known = {state.name: state for state in await self.store.scopes()}
+        try:
+            regions = resolve_regions(settings)
+        except ConfigError:
+            if len(settings.aws) != 1 or len(known) != 1:
+                raise
+            (one,) = known.values()  # nothing here tells the region, as the daemon's environment may; the record does
+            return Scopes(settings, [Address(one.name, one.region, one.account_id)])
+        addresses = []
+        for aws, region in zip(settings.aws, regions, strict=True):
+            name = scope_name(aws, region)
+            account_id = known[name].account_id if name in known else None
+            addresses.append(Address(name, region, account_id or account_of(aws)))
+        return Scopes(settings, addresses)
 
-    async def runs(self, texts: Sequence[str]) -> list[str]:
-        """The bare ids of runs as they were typed. Raises: ConfigError for one that this record cannot hold."""
+    async def runs(self, texts: Sequence[str]) -> list[NamedRun]:
+        """The runs that were typed, each once. Raises: ConfigError for one that no scope here can hold."""
         names = parse_runs(texts)
-        known = await self.store.scope(self.scope) if any(name.region for name in names) else None
-        return [self._bare(name, known.account_id if known is not None else None) for name in names]
+        scopes = await self.scopes()
+        return list(dict.fromkeys(scopes.find(name) for name in names))
 
     async def row(self, text: str) -> RunRow:
         """What is on record of a run. Raises: ConfigError if that is nothing."""
-        (run_id,) = await self.runs([text])
-        rows = await self.store.runs(scope=self.scope, run_id=run_id)
-        if not rows:
-            raise ConfigError(f"run {run_id} is not on record; `omics-poller runs` lists those that are")
-        return rows[0]
+        (run,) = await self.runs([text])
+        for name in (await self.scopes()).names(run.scope):
+            if rows := await self.store.runs(scope=name, run_id=run.run_id):
+                return rows[0]
+        where = f" in {run.scope}" if len(self.loaded.settings.aws) > 1 else ""
+        raise ConfigError(f"run {run.run_id} is not on record{where}; `omics-poller runs` lists those that are")
 
-    def _bare(self, name: RunName, account_id: str | None) -> str:
-        aws = self.loaded.settings.aws[0]
-        if name.scope is not None and name.scope != self.scope:
-            raise ConfigError(f"there is no scope {name.scope}; the one here is {self.scope}")
-        region = resolve_region(aws) if name.region else None
-        if name.region != region:
-            raise ConfigError(f"run {name.run_id} is in {name.region}; this record follows {region}")
-        if name.account_id and account_id and name.account_id != account_id:
-            raise ConfigError(f"run {name.run_id} is of account {name.account_id}; this record follows {account_id}")
-        return name.run_id
+    async def line_of(self, scope: str, run_id: str) -> int | None:
+        """The line of the configuration that names a run of this scope."""
+        lines = (self.loaded.line_of_run(run_id, place) for place in (await self.scopes()).places(scope))
+        return next((line for line in lines if line is not None), None)
+
+    async def narrowed(self, run: RunName | None) -> tuple[str | None, str | None]:
+        """Scope and id of the run that a list is to be about, None for what does not matter.
+
+        Raises: ConfigError if the name could mean several runs, or none here.
+        """
+        if run is None:
+            return None, None
+        if run.scope is None and run.region is None and len(self.loaded.settings.aws) == 1:
+            return None, run.run_id
+        scopes = await self.scopes()
+        for name in scopes.names(scopes.find(run).scope):
+            if await self.store.runs(scope=name, run_id=run.run_id, limit=1):
+                return name, run.run_id
+        return scopes.find(run).scope, run.run_id
 
 
 @asynccontextmanager
@@ -80,18 +149,22 @@ async def open_record(config: Path | None, aws: AwsOptions = NO_AWS, *, make: bo
 
 async def following(record: Record) -> Callable[[RunRow], tuple[bool, str]]:
     """For each run whether a daemon with this configuration follows it, and why, as people read it."""
-    watches = {(one.scope, one.run_id): one.mode for one in await record.store.watches()}
-    discovers = record.loaded.settings.watch[0].discover
+    scopes = await record.scopes()
+    watches = {(one.scope, one.run_id): one for one in await record.store.watches()}
 
     def followed(row: RunRow) -> tuple[bool, str]:
-        known, mode = row.known, watches.get((row.scope, row.known.run_id))
+        known = row.known
+        asked = [watches[name, known.run_id] for name in scopes.names(row.scope) if (name, known.run_id) in watches]
+        mode = max(asked, key=lambda watch: watch.added_at).mode if asked else None
         if mode == "mute":
             return False, "no, it is muted; `omics-poller add` undoes that"
         if not known.live:
             return False, "no, its story is over"
-        if mode == "follow" or record.loaded.line_of_run(known.run_id) is not None:
+        places = scopes.places(row.scope)
+        named = any(record.loaded.line_of_run(known.run_id, place) is not None for place in places)
+        if (mode == "follow" and places) or named:
             return True, "yes, named"
-        if known.by_rule and discovers:
+        if known.by_rule and scopes.discovers(row.scope):
             return True, "yes, discovered"
         return False, "no, nobody asks for it any more"
 

@@ -265,6 +265,25 @@ def test_a_list_that_finds_nothing_says_nothing_of_a_run() -> None:
     assert type(error_of(client_error("ResourceNotFoundException", 404), "ListRuns")) is Transient
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("AccessDenied", 403, Blind),
+        ("InvalidClientTokenId", 403, Blind),
+        ("RegionDisabledException", 403, Blind),
+        ("ValidationError", 400, Blind),
+        ("MalformedPolicyDocument", 400, Blind),
+        ("Throttling", 400, Transient),
+        ("InternalFailure", 500, Transient),
+    ],
+)
+def test_a_role_that_cannot_be_assumed_is_blindness_and_a_throttle_of_sts_cuts_no_budget(
+    code: str, status: int, kind: type[ServiceError]
+) -> None:
+    said = {"Error": {"Code": code, "Message": "said"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert type(error_of(ClientError(said, "AssumeRole"), "GetRun")) is kind  # type: ignore[arg-type]
+
+
 def test_an_error_of_ours_passes_as_it_is() -> None:
     error = Denied("AccessDenied")
     assert error_of(error, "GetRun") is error

@@ -19,6 +19,17 @@ from poller.healthomics.service import HealthOmics
 from poller.settings.model import AwsSettings
 
 ACCOUNT = "123456789012"
+ROLE = "arn:aws:iam::210987654321:role/watcher"
+ASSUMED = (
+    "<AssumeRoleResponse><AssumeRoleResult><Credentials>"
+    "<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
+    "<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+)
+IDENTITY = (
+    "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>210987654321</Account>"
+    "</GetCallerIdentityResult></GetCallerIdentityResponse>"
+)
+REFUSED = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +58,11 @@ async def asking(url: str | None, *, read_timeout: float = 20.0, **options: obje
         yield service
     finally:
         await service.close()
+
+
+def key_of(request: web.Request) -> str:
+    """The access key that a request was signed with."""
+    return request.headers["Authorization"].split("Credential=")[1].split("/")[0]
 
 
 def running_run(emulator: Emulator, **options: object) -> str:
@@ -244,7 +260,7 @@ async def test_renewed_credentials_are_those_that_are_signed_with(monkeypatch: p
     signed_by: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
-        signed_by.append(request.headers["Authorization"].split("Credential=")[1].split("/")[0])
+        signed_by.append(key_of(request))
         return web.json_response({"id": "1", "status": "RUNNING"})
 
     async with http_server(answer) as url, asking(url) as service:
@@ -273,6 +289,40 @@ async def test_no_region_deep_inside_is_no_crash() -> None:
         with pytest.raises(ServiceError) as caught:
             await service.get_run("1")
     assert isinstance(caught.value.__cause__, NoRegionError)
+
+
+async def test_with_a_role_every_call_is_made_as_that_role(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed_by: list[str] = []
+
+    async def sts(request: web.Request) -> web.Response:
+        asked = await request.text()
+        assert "ExternalId=lab-1" in asked or "GetCallerIdentity" in asked
+        signed_by.append(key_of(request))
+        return web.Response(text=IDENTITY if "GetCallerIdentity" in asked else ASSUMED, content_type="text/xml")
+
+    async def omics(request: web.Request) -> web.Response:
+        signed_by.append(key_of(request))
+        return web.json_response({"id": "1", "status": "RUNNING"})
+
+    async with http_server(sts) as sts_url, http_server(omics) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_url)
+        async with asking(url, role_arn=ROLE, external_id="lab-1") as service:
+            await service.get_run("1")
+            assert await service.account() == "210987654321"
+    assert signed_by == ["emulated", "ASIAROLE", "ASIAROLE"]
+
+
+async def test_a_role_that_is_refused_is_blindness(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sts(_: web.Request) -> web.Response:
+        return web.Response(status=403, text=REFUSED, content_type="text/xml")
+
+    async with http_server(sts) as sts_url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_url)
+        async with asking(emulator.url, role_arn=ROLE) as service:
+            for call in (service.get_run("1"), service.list_runs(), service.account()):
+                with pytest.raises(Blind, match="AccessDenied: not you"):
+                    await call
+    assert emulator.calls == []
 
 
 # --- the account ------------------------------------------------------------------------------------------------------

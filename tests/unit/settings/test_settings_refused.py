@@ -21,6 +21,8 @@ ENVIRON: Final = {
 }
 PLANTED: Final = (*ENVIRON.values(), "eu-planted", "planted-scope", "planted-in-a-file", "planted-in-the-text")
 SINK: Final = '[[sinks]]\nname = "lims"\ntype = "post"\nurl = "https://lims.example.org/"\n'
+AB: Final = '[[aws]]\nname = "a"\n[[aws]]\nname = "b"\n'
+ROLE: Final = "arn:aws:iam::123456789012:role/watcher"
 RUN: Final = "arn:aws:omics:us-east-1:123456789012:run/1234567"
 
 REFUSED: Final = [
@@ -206,22 +208,63 @@ REFUSED: Final = [
     ('[watch]\nrun_ids = ["lab:1"]\n', ['config.toml:2 [watch] run_ids[0]: no [aws] table is named "lab"']),
     (
         f'[aws]\nregion = "eu-west-1"\n[watch]\nrun_ids = [\n"1",\n"{RUN}"]\n',
-        ["config.toml:6 [watch] run_ids[1]: is in another region than [aws] region (eu-west-1); one daemon"],
+        ["config.toml:6 [watch] run_ids[1]: is in another region than [aws] region (eu-west-1); one [aws]"],
+    ),
+    # several scopes
+    (
+        "[[aws]]\n[[aws]]\n",
+        ["config.toml:2 [[aws]] number 2: another [[aws]] table without a name would ask the same region; give each a"],
+    ),
+    (
+        '[[aws]]\nregion = "eu-west-1"\n[[aws]]\nprofile = "lab"\nregion = "eu-west-1"\n',
+        ['config.toml:3 [[aws]] number 2: another [[aws]] table without a name is in region "eu-west-1" too; give'],
+    ),
+    (
+        '[[aws]]\nname = "eu-west-1"\n[[aws]]\nregion = "eu-west-1"\n',
+        ['config.toml:3 [[aws]] number 2: the name of one [[aws]] table is the region of another ("eu-west-1"); give'],
+    ),
+    (
+        '[[aws]]\nname = "a"\n[[aws]]\nname = "a"\n',
+        ['config.toml:4 [[aws]] "a" name: another [[aws]] table is named "a" too; names are unique'],
+    ),
+    (
+        AB + "[[watch]]\ndiscover = true\n",
+        ['config.toml:5 [[watch]]: there are 2 [[aws]] tables: say which one this is about, with aws = "a" or'],
+    ),
+    (AB + "[watch]\ndiscover = true\n", ["config.toml:5 [watch]: there are 2 [[aws]] tables: say which one"]),
+    (AB + '[watch]\naws = "c"\n', ['config.toml:6 [watch] aws: no [aws] table is named "c"; there is a and b']),
+    (
+        AB + '[[watch]]\naws = "a"\n[[watch]]\naws = "a"\ndiscover = true\n',
+        ['config.toml:7 [[watch]] number 2: several [[watch]] tables of "a" do not work yet; put all into one'],
+    ),
+    (
+        AB + '[[watch]]\naws = "b"\nrun_ids = ["1", "a:1"]\n',
+        ['config.toml:7 [[watch]] run_ids[1]: is of the scope "a"; name it in the [[watch]] of that one'],
+    ),
+    (
+        AB + '[[watch]]\naws = "b"\nrun_ids = ["c:1"]\n',
+        ['config.toml:7 [[watch]] run_ids[0]: no [aws] table is named "c"; there is b'],
+    ),
+    (
+        '[[aws]]\nregion = "us-east-1"\n[[aws]]\nregion = "eu-west-1"\n'
+        f'[[watch]]\naws = "eu-west-1"\nrun_ids = ["{RUN}"]\n',
+        ["config.toml:7 [[watch]] run_ids[0]: is in another region than [aws] region (eu-west-1); name it"],
+    ),
+    # roles
+    ('[aws]\nrole_arn = "watcher"\n', ['config.toml:2 [aws] role_arn: "watcher" does not fit here: role to assume']),
+    (
+        '[aws]\nexternal_id = "lab-1"\n',
+        ["config.toml:2 [aws] external_id: goes with a role to assume; set role_arn too"],
+    ),
+    (
+        f'[aws]\nrole_arn = "{ROLE}"\nexternal_id = "a b"\n',
+        ['config.toml:3 [aws] external_id: "a b" does not fit here'],
     ),
     # not yet
-    ("[[aws]]\n[[aws]]\n", ["config.toml:2 [[aws]] number 2: several [[aws]] tables do not work yet"]),
-    (
-        '[[aws]]\nname = "a"\n[[aws]]\nname = "b"\n',
-        ['config.toml:3 [[aws]] "b": several [[aws]] tables do not work yet'],
-    ),
     ("[[watch]]\n[[watch]]\n", ["config.toml:2 [[watch]] number 2: several [[watch]] tables do not work yet"]),
     (
         '[watch]\nbatch_ids = ["cohort"]\n',
         ["config.toml:2 [watch] batch_ids[0]: expected a batch id of 1 to 18 digits"],
-    ),
-    (
-        '[aws]\nrole_arn = "arn:aws:iam::123456789012:role/x"\n',
-        ["config.toml:2 [aws] role_arn: assuming a role does not work yet"],
     ),
     (
         '[store]\nurl = "postgresql://u:planted-in-the-text@h/d"\n',
@@ -313,7 +356,7 @@ min_interval = "2m"
 blind_after = "x"
 vanish_deadline = "10m"
 [aws]
-role_arn = "arn:aws:iam::123456789012:role/x"
+external_id = "lab-1"
 [watch]
 run_ids = ["12", "abc"]
 [http]
@@ -339,7 +382,7 @@ url = "http://x/"
         "3 [polling] max_intervall",
         "4 [polling] min_interval",
         "5 [polling] blind_after",
-        "8 [aws] role_arn",
+        "8 [aws] external_id",
         "10 [watch] run_ids[1]",
         "12 [http] listen",
         '15 [[sinks]] "lims" type',
@@ -359,8 +402,8 @@ def test_what_is_wrong_by_itself_is_not_held_against_its_neighbours(load: Load) 
 
 def test_a_mapping_is_refused_by_the_same_words_without_places() -> None:
     with pytest.raises(ConfigError) as caught:
-        settings_from({"polling": {"max_intervall": 5}, "aws": {"logs_endpoint_url": "http://127.0.0.1:1"}})
+        settings_from({"polling": {"max_intervall": 5}, "store": {"url": "postgresql://h/d"}})
     assert str(caught.value).splitlines() == [
         "[polling] max_intervall: no such key; did you mean max_interval?",
-        "[aws] logs_endpoint_url: CloudWatch Logs are not read yet; take this line out",
+        "[store] url: PostgreSQL does not work yet; give a file, such as sqlite:///omics-poller.db",
     ]

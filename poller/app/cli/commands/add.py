@@ -13,6 +13,8 @@ async def add(run_ids: RunIds, /, *, config: ConfigPath = None, aws: AwsOptions 
     **Examples**
 
     `omics-poller add 1234567 7654321 -c config.toml`
+
+    `omics-poller add research:1234567 -c config.toml`
     """
     from datetime import UTC, datetime
 
@@ -20,10 +22,9 @@ async def add(run_ids: RunIds, /, *, config: ConfigPath = None, aws: AwsOptions 
     from poller.ports import WatchRow
 
     async with open_record(config, aws, make=True) as record:
-        ids = await record.runs(run_ids)
-        for run_id in ids:
-            await record.store.put_watch(WatchRow(record.scope, run_id, "follow", datetime.now(UTC)))
-            line = record.loaded.line_of_run(run_id)
+        for run in await record.runs(run_ids):
+            await record.store.put_watch(WatchRow(run.scope, run.run_id, "follow", datetime.now(UTC)))
+            line = await record.line_of(run.scope, run.run_id)
             also = f" ({record.loaded.path}:{line} names it, too)" if line is not None else ""
-            out.say(f"following {run_id}{also}")
+            out.say(f"following {run.run_id}{also}")
     return ExitCode.OK

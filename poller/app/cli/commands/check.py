@@ -1,7 +1,7 @@
 """`omics-poller check`: is the configuration right, and would it work?"""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -13,8 +13,10 @@ from poller.app.cli.output import Out
 
 if TYPE_CHECKING:
     from poller.healthomics.service import HealthOmics
-    from poller.ports import Store
+    from poller.polling.discovery import Rule
+    from poller.ports import Clock, Store
     from poller.settings.load import Loaded
+    from poller.settings.model import AwsSettings, WatchSettings
     from poller.sinks.toolbox import Tools
 
 Verdict = Literal["ok", "warning", "failed", "not tried"]
@@ -63,18 +65,17 @@ async def check(
 
     `omics-poller check -c config.toml --probe`
     """
-    from poller.app.build import resolve_region
+    from poller.app.build import resolve_regions
     from poller.core.errors import ConfigError
     from poller.settings.checks import warnings
 
     loaded = load_configuration(config, aws)
     findings = [Finding("configuration", "ok", str(loaded.path))]
     findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
-    for scope in loaded.settings.aws:
-        try:
-            resolve_region(scope)
-        except ConfigError as error:
-            findings.append(Finding("configuration", "warning", f"{error}; `run` would not start here"))
+    try:
+        resolve_regions(loaded.settings)
+    except ConfigError as error:
+        findings.append(Finding("configuration", "warning", f"{error}; `run` would not start here"))
     if probe:
         findings += await _probes(loaded)
     if json:
@@ -89,30 +90,30 @@ async def check(
 
 
 async def _probes(loaded: "Loaded") -> list[Finding]:
-    from poller.app.build import resolve_region
-    from poller.aws import AwsSessions
+    import anyio
+
+    from poller.app.build import resolve_regions, scope_name
     from poller.clock import SystemClock
-    from poller.healthomics.service import HealthOmics
+    from poller.settings.scopes import watches_by_scope
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
-    findings: list[Finding] = []
     clock = SystemClock()
-    for aws in loaded.settings.aws:
-        region = resolve_region(aws)
-        service = HealthOmics(
-            AwsSessions(),
-            clock,
-            region=region,
-            profile=aws.profile,
-            endpoint_url=aws.endpoint_url,
-            logs_endpoint_url=aws.logs_endpoint_url,
-        )
-        try:
-            findings += await _aws(service, loaded)
-            findings += await _manifests(service)
-        finally:
-            await service.close()
+    settings = loaded.settings
+    scopes = [
+        _Scope(scope_name(aws, region), aws, region, watch)
+        for aws, region, watch in zip(settings.aws, resolve_regions(settings), watches_by_scope(settings), strict=True)
+    ]
+    async with anyio.create_task_group() as asking:  # one that does not answer keeps no other waiting
+        for scope in scopes:
+            asking.start_soon(scope.ask, clock)
+    several = len(scopes) > 1
+    findings = [
+        replace(one, what=f"{one.what} of {scope.name}" if several else one.what)
+        for scope in scopes
+        for one in scope.findings
+    ]
+    findings += _twins(scopes)
     store = open_store(loaded.settings.store.url, directory=loaded.directory)
     try:
         findings.append(await _tried("record", lambda: _record(store), said=store.location))
@@ -127,41 +128,118 @@ async def _probes(loaded: "Loaded") -> list[Finding]:
     return findings
 
 
-async def _aws(service: "HealthOmics", loaded: "Loaded") -> list[Finding]:
-    """Credentials, then the permissions, each by using it once."""
-    from poller.core.errors import Blind, Denied, RunGone, ServiceError
-    from poller.settings.model import run_name
+@dataclass(slots=True)
+class _Scope:
+    """One `[[aws]]`, and what asking it has shown."""
 
-    where = f"in {service.region}"
-    found: list[Finding] = []
-    try:
-        account = await _within(service.account())
-    except Blind as error:
-        return [Finding("credentials", "failed", f"{error}: no call {where} can be signed")]
-    except TimeoutError:
-        found.append(Finding("credentials", "warning", "whose they are cannot be asked: no answer"))
-    except ServiceError as error:
-        found.append(Finding("credentials", "warning", f"whose they are cannot be asked: {error}"))
-    else:
-        asked = f"account {account}, {where}" if account else "behind a custom endpoint: not asked"
-        found.append(Finding("credentials", "ok" if account else "not tried", asked))
-    named = [text for watch in loaded.settings.watch for text in watch.run_ids]
-    run_id = run_name(named[0]).run_id if named else PROBE_RUN
-    for operation, call in (("GetRun", lambda: service.get_run(run_id)), ("ListRuns", lambda: service.list_runs())):
+    name: str
+    aws: "AwsSettings"
+    region: str
+    watch: "WatchSettings"
+    findings: list[Finding] = field(default_factory=list)
+    account_id: str | None = None
+
+    async def ask(self, clock: "Clock") -> None:
+        """Credentials, then the permissions, each by using it once."""
+        from poller.aws import AwsSessions
+        from poller.healthomics.service import HealthOmics
+
+        service = HealthOmics(
+            AwsSessions(),
+            clock,
+            region=self.region,
+            profile=self.aws.profile,
+            role_arn=self.aws.role_arn,
+            external_id=self.aws.external_id,
+            endpoint_url=self.aws.endpoint_url,
+            logs_endpoint_url=self.aws.logs_endpoint_url,
+        )
         try:
-            await _within(call())
-        except RunGone:
-            found.append(Finding(operation, "ok", "allowed" if not named else f"allowed; there is no run {run_id}"))
-        except Denied as error:
-            grave = operation == "GetRun" or any(watch.discover for watch in loaded.settings.watch)
-            found.append(Finding(operation, "failed" if grave else "warning", f"{error}: {COSTS[operation]}"))
+            if await self._credentials(service):
+                await self._permissions(service)
+                self.findings += await _manifests(service)
+        finally:
+            await service.close()
+
+    async def _credentials(self, service: "HealthOmics") -> bool:
+        """Whose they are; False if there is nothing to sign calls with."""
+        from poller.core.errors import Blind, ServiceError
+
+        where = f"in {self.region}"
+        try:
+            self.account_id = await _within(service.account())
+        except Blind as error:
+            self._found("credentials", "failed", f"{error}: no call {where} can be signed")
+            return False
         except TimeoutError:
-            found.append(Finding(operation, "failed", f"no answer within {SECONDS:g} s"))
+            self._found("credentials", "warning", "whose they are cannot be asked: no answer")
         except ServiceError as error:
-            found.append(Finding(operation, "failed", str(error)))
+            self._found("credentials", "warning", f"whose they are cannot be asked: {error}")
         else:
-            found.append(Finding(operation, "ok", "allowed"))
-    return found
+            asked = f"account {self.account_id}, {where}" if self.account_id else "behind a custom endpoint: not asked"
+            self._found("credentials", "ok" if self.account_id else "not tried", asked)
+        return True
+
+    async def _permissions(self, service: "HealthOmics") -> None:
+        from poller.core.errors import Denied, RunGone, ServiceError
+        from poller.settings.model import run_name
+
+        named = self.watch.run_ids
+        run_id = run_name(named[0]).run_id if named else PROBE_RUN
+        for operation, call in (("GetRun", lambda: service.get_run(run_id)), ("ListRuns", lambda: service.list_runs())):
+            try:
+                answer = await _within(call())
+            except RunGone:
+                self._found(operation, "ok", "allowed" if not named else f"allowed; there is no run {run_id}")
+            except Denied as error:
+                grave = operation == "GetRun" or self.watch.discover
+                self._found(operation, "failed" if grave else "warning", f"{error}: {COSTS[operation]}")
+            except TimeoutError:
+                self._found(operation, "failed", f"no answer within {SECONDS:g} s")
+            except ServiceError as error:
+                self._found(operation, "failed", str(error))
+            else:
+                self._found(operation, "ok", "allowed")
+                self.account_id = self.account_id or _account_in(answer)
+
+    def _found(self, what: str, verdict: Verdict, detail: str) -> None:
+        self.findings.append(Finding(what, verdict, detail))
+
+
+def _account_in(answer: Any) -> str | None:
+    """The account that the ARNs of an answer tell."""
+    from poller.core.runs import RUN_ARN
+
+    for snapshot in getattr(answer, "items", (answer,)):
+        if (found := RUN_ARN.fullmatch(str(snapshot.fields.get("arn", "")))) is not None:
+            return found["account"]
+    return None
+
+
+def _twins(scopes: "Sequence[_Scope]") -> list[Finding]:
+    """Tables that lead to one account and region: what the daemon makes of them."""
+    from poller.app.build import rule_of
+    from poller.polling.twins import joint_rule
+
+    first: dict[tuple[str, str], tuple[str, Rule]] = {}
+    findings = []
+    for scope in scopes:
+        if scope.account_id is None:
+            continue
+        where = (scope.account_id, scope.region)
+        if where not in first:
+            first[where] = scope.name, rule_of(scope.watch)
+            continue
+        name, rule = first[where]
+        said = f"is account {scope.account_id}, {scope.region}, as {name} is"
+        joint = joint_rule(rule, rule_of(scope.watch))
+        if joint is None:
+            said += ": both would ask it, since no single [[watch]] could say what they discover"
+        else:
+            first[where] = name, joint
+            said += f": the daemon follows both as {name}"
+        findings.append(Finding(f"scope {scope.name}", "warning", said))
+    return findings
 
 
 async def _manifests(service: "HealthOmics") -> list[Finding]:

@@ -43,11 +43,12 @@ async def deliveries(
     if dead and pending:
         raise ConfigError("--dead and --pending exclude each other: a delivery is one or the other")
     parse_count("--limit", limit)
+    named = parse_run(run) if run is not None else None
     state = DeliveryState.DEAD if dead else DeliveryState.PENDING if pending else None
-    run_id = parse_run(run).run_id if run is not None else None
     async with open_record(config) as record:
         await _refuse_unknown_sink(record, sink)
-        rows = await record.store.deliveries(sink=sink, state=state, run_id=run_id, limit=limit)
+        scope, run_id = await record.narrowed(named)
+        rows = await record.store.deliveries(sink=sink, state=state, run_id=run_id, scope=scope, limit=limit)
     if json:
         for row in rows:
             out.document(jsonable(asdict(row)))

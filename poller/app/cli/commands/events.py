@@ -32,6 +32,7 @@ class _Wanted:
 
     after: int = 0
     run_id: str | None = None
+    scope: str | None = None
     types: tuple[str, ...] | None = None
     since: datetime | None = None
 
@@ -39,7 +40,9 @@ class _Wanted:
         """All there are now, in order."""
         after = self.after
         while True:
-            page = await store.events(after=after, limit=PAGE, run_id=self.run_id, types=self.types, since=self.since)
+            page = await store.events(
+                after=after, limit=PAGE, run_id=self.run_id, scope=self.scope, types=self.types, since=self.since
+            )
             for event in page:
                 yield event
             if len(page) < PAGE:
@@ -79,14 +82,16 @@ async def events(
     """
     from poller.app.cli.records import open_record
 
+    named = parse_run(run) if run is not None else None
     wanted = _Wanted(
         after=parse_count("--after", after, least=0) if after is not None else 0,
-        run_id=parse_run(run).run_id if run is not None else None,
         types=event_types(type) if type else None,
         since=parse_since("--since", since, datetime.now(UTC)) if since is not None else None,
     )
     most = parse_count("--limit", limit) if limit is not None else None
     async with open_record(config) as record:
+        scope, run_id = await record.narrowed(named)
+        wanted = replace(wanted, scope=scope, run_id=run_id)
         if follow:
             if most is None and after is None and since is None:
                 most = FOLLOWED

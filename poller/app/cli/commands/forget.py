@@ -64,13 +64,16 @@ async def _refuse_if_followed(record: "Record", row: "RunRow") -> None:
         )
     if not row.known.live:
         return
-    line = record.loaded.line_of_run(run_id)
+    scopes = await record.scopes()
+    line = await record.line_of(row.scope, run_id)
     if line is not None:
         raise ConfigError(f"run {run_id} has not ended, and {record.loaded.path}:{line} names it: take it out first")
-    modes = {watch.run_id: watch.mode for watch in await record.store.watches() if watch.scope == row.scope}
-    discovered = row.known.by_rule and record.loaded.settings.watch[0].discover
-    if modes.get(run_id) == "follow" or (discovered and modes.get(run_id) != "mute"):
-        raise ConfigError(f"run {run_id} has not ended and is followed; first: omics-poller remove {run_id}")
+    names = scopes.names(row.scope)
+    modes = [watch.mode for watch in await record.store.watches() if watch.scope in names and watch.run_id == run_id]
+    mode = modes[-1] if modes else None
+    if mode == "follow" or (row.known.by_rule and scopes.discovers(row.scope) and mode != "mute"):
+        name = run_id if len(scopes.addresses) == 1 else f"{row.scope}:{run_id}"
+        raise ConfigError(f"run {run_id} has not ended and is followed; first: omics-poller remove {name}")
 
 
 def _agreed(question: str) -> bool:

@@ -42,10 +42,12 @@ async def runs(
                 out.document(json_of_run(row, followed=follows(row)[0]))
             return ExitCode.OK
         now = datetime.now(UTC)
+        several = len(record.loaded.settings.aws) > 1 or len({row.scope for row in rows}) > 1
         out.table(
-            ("Run", "Name", "Status", "For", ""),
+            (*(("Scope",) if several else ()), "Run", "Name", "Status", "For", ""),
             (
                 (
+                    *((row.scope,) if several else ()),
                     row.known.run_id,
                     row.snapshot.get("name"),
                     status_of(row),

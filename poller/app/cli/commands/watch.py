@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -42,7 +43,8 @@ async def watch(
     """Follow runs until all have ended: a live table on a terminal, a line for each step elsewhere.
 
     Nothing needs to be configured and nothing is stored. With `--json` each line on stdout is an event, as a sink would
-    get it. While the account cannot be seen it waits, until `--timeout`.
+    get it. Runs that are named by ARN may be in several regions. While the account cannot be seen it waits, until
+    `--timeout`.
 
     **Exit codes**, of several the first in this order:
     130 interrupted ·
@@ -69,7 +71,9 @@ async def watch(
 
     from poller.app.cli.following import Followed, exit_code, summary
 
-    runs = [Followed(name.run_id, goal) for name in names]
+    by_region = len(settings.aws) > 1
+    places = dict.fromkeys((name.region if by_region else None, name.run_id) for name in names)
+    runs = [Followed(run_id, goal, region=region) for region, run_id in places]
     ended = await _follow(runs, settings, out, json=json, limit=limit)
     if not ended:
         out.say(f"timed out after {timeout}: {summary(runs)}")
@@ -89,29 +93,35 @@ async def _follow(
     from poller.app.library import Poller
     from poller.clock import SystemClock
 
-    followed = {run.run_id: run for run in runs}
+    several = len(settings.aws) > 1
+    followed = {(run.region, run.run_id): run for run in runs}
     live = out.on_terminal and not json
     board: Board
     async with Poller(settings=settings) as poller, anyio.create_task_group() as tasks:
         if live:
-            aws = settings.aws[0]
-            progress = Progress(
-                lambda: [run.run_id for run in runs if run.status == "RUNNING" and run.code is None],
-                SystemClock(),
-                region=poller.regions[0],
-                profile=aws.profile,
-                endpoint_url=aws.endpoint_url,
+            counting = {
+                region: Progress(
+                    partial(_running, [run for run in runs if run.region in (None, region)]),
+                    SystemClock(),
+                    region=region,
+                    profile=aws.profile,
+                    endpoint_url=aws.endpoint_url,
+                )
+                for aws, region in zip(settings.aws, poller.regions, strict=True)
+            }
+            for progress in counting.values():
+                tasks.start_soon(progress.run, name="task progress")
+            board = LiveBoard(
+                out, runs, lambda run: counting[run.region or poller.regions[0]].counts.get(run.run_id), utc_now
             )
-            tasks.start_soon(progress.run, name="task progress")
-            board = LiveBoard(out, runs, lambda: progress.counts, utc_now)
         else:
             board = JsonBoard(out) if json else LineBoard(out)
         with board:
             tasks.start_soon(_keep_an_eye, poller, board, name="access")
             with anyio.move_on_after(limit):
-                await poller.watch(*followed)
+                await poller.watch(*(f"{run.region}:{run.run_id}" if run.region else run.run_id for run in runs))
                 async for event in poller.events():
-                    run = followed.get(event.run_id or "")
+                    run = followed.get((event.data.get("region") if several else None, event.run_id or ""))
                     if run is not None:
                         run.take(event)
                     board.event(event)
@@ -119,6 +129,10 @@ async def _follow(
                         break
             tasks.cancel_scope.cancel()
     return all(run.code is not None for run in runs)
+
+
+def _running(runs: "Sequence[Followed]") -> list[str]:
+    return [run.run_id for run in runs if run.status == "RUNNING" and run.code is None]
 
 
 async def _keep_an_eye(poller: "Poller", board: "Board") -> None:
@@ -161,26 +175,30 @@ def _status(text: str) -> str:
 
 
 def _settings(names: "Sequence[RunName]", aws: dict[str, str], low: timedelta) -> "Settings":
-    """A configuration that follows nothing yet, in the one region of the runs. Raises: ConfigError."""
+    """A configuration that follows nothing yet, in the regions of the runs. Raises: ConfigError."""
     from poller.core.values import format_duration
     from poller.settings.load import settings_from
 
     regions = sorted({name.region for name in names if name.region is not None})
+    accounts = sorted({name.account_id for name in names if name.account_id is not None})
     asked = aws.get("region")
-    if len(regions) > 1:
-        raise ConfigError(f"the runs are in {' and '.join(regions)}; watch one region at a time")
-    if regions and asked not in (None, regions[0]):
-        raise ConfigError(f"--region {asked}: the run is in {regions[0]}")
     scopes = sorted({name.scope for name in names if name.scope is not None})
     if scopes:
         raise ConfigError(f"{scopes[0]}: scopes are names of a configuration; give `watch` the bare id")
-    if regions:
-        aws = {**aws, "region": regions[0]}
+    if len(accounts) > 1:
+        raise ConfigError(f"the runs are of {' and '.join(accounts)}; watch one account at a time")
+    for region in regions:
+        if asked not in (None, region):
+            raise ConfigError(f"--region {asked}: the run is in {region}")
+    bare = next((name.run_id for name in names if name.region is None), None)
+    if len(regions) > 1 and bare is not None:
+        raise ConfigError(f"run {bare}: in which of {' and '.join(regions)} is it? Give its ARN")
+    tables = [{**aws, "region": region} for region in regions] or [aws]
     second = timedelta(seconds=1)
     try:
         return settings_from(
             {
-                "aws": aws,
+                "aws": tables,
                 "polling": {
                     "min_interval": format_duration(low),
                     "max_interval": format_duration(max(low, 60 * second)),

@@ -1,0 +1,365 @@
+"""Several scopes of one daemon and of one library, over real HTTP."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from aiohttp import web
+
+from poller import Poller
+from poller.app import daemon
+from poller.app.daemon import reload
+from poller.app.http import readiness
+from poller.core.errors import ConfigError
+from poller.emulator import Emulator, Fault, Life
+from poller.settings.load import load_settings
+from poller.settings.model import RunName, Settings, StoreSettings, run_name
+from tests.unit.app.daemon_rig import POLLING, Stage, file_sink
+from tests.unit.app.library_rig import quick_life, until
+
+SOON = 8.0
+"""Seconds, far above what a run's whole life takes here (0.2) and far below what a service that hangs is given (10)."""
+ONE, TWO = "123456789012", "210987654321"
+ROLE = f"arn:aws:iam::{TWO}:role/watcher"
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
+
+
+@dataclass
+class Sts:
+    """STS: who somebody is, by his access key, and whether he may assume a role."""
+
+    url: str = ""
+    accounts: dict[str, str] = field(default_factory=dict)
+    hangs_for: set[str] = field(default_factory=set)
+    refuses_roles: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        key = request.headers["Authorization"].split("Credential=")[1].split("/")[0]
+        assumes = "Action=AssumeRole" in await request.text()
+        self.asked.append(f"{key} {'AssumeRole' if assumes else 'GetCallerIdentity'}")
+        if key in self.hangs_for:
+            await asyncio.Event().wait()
+        if assumes and self.refuses_roles:
+            body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
+            return web.Response(status=403, text=body, content_type="text/xml")
+        if assumes:
+            body = (
+                "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIAROLE</AccessKeyId>"
+                "<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
+                "<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+            )
+        else:
+            body = (
+                "<GetCallerIdentityResponse><GetCallerIdentityResult>"
+                f"<Account>{self.accounts[key]}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+            )
+        return web.Response(text=body, content_type="text/xml")
+
+
+@asynccontextmanager
+async def sts_server(monkeypatch: pytest.MonkeyPatch, **accounts: str) -> AsyncIterator[Sts]:
+    """STS for this process, and a profile for each access key."""
+    sts = Sts(accounts=accounts)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", sts.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        sts.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+        profiles = "".join(f"[{key}]\naws_access_key_id={key}\naws_secret_access_key=s\n" for key in accounts)
+        await anyio.Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(profiles)
+        yield sts
+    finally:
+        await runner.cleanup()
+
+
+@dataclass
+class Stages:
+    """A daemon over two accounts, an emulator each."""
+
+    one: Emulator
+    two: Emulator
+    stage: Stage
+
+    def configure(self, watches: str, *, first: str = "", second: str = "") -> None:
+        """`first` and `second` are more keys of the tables `lab` and `clinic`."""
+        tables = (
+            f'[[aws]]\nname = "lab"\nregion = "us-east-1"\nendpoint_url = "{self.one.url}"\n{first}\n'
+            f'[[aws]]\nname = "clinic"\nregion = "us-east-1"\nendpoint_url = "{self.two.url}"\n{second}\n'
+        )
+        text = f"{tables}{watches}\n{POLLING.format(listen='')}\n{file_sink('all')}"
+        self.stage.path.write_text(text)
+
+    def told(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stage.sent("all.jsonl")]
+
+    def kinds(self, run_id: str, account_id: str) -> list[str]:
+        return [
+            event["type"].rpartition(".")[2]
+            for event in self.told()
+            if event["subject"] == run_id and event["data"].get("account_id") == account_id
+        ]
+
+
+@pytest.fixture
+async def stages(tmp_path: Path) -> AsyncIterator[Stages]:
+    async with Emulator(account_id=ONE, seed=1) as one, Emulator(account_id=TWO, seed=2) as two:
+        yield Stages(one, two, Stage(one, tmp_path))
+
+
+def watch(scope: str, text: str) -> str:
+    return f'[[watch]]\naws = "{scope}"\n{text}\n'
+
+
+# --- the daemon -------------------------------------------------------------------------------------------------------
+
+
+async def test_each_scope_follows_what_its_watch_says_in_its_own_account(stages: Stages) -> None:
+    named, found = stages.one.start_run(quick_life()), stages.two.start_run(Life.of("RUNNING"))
+    unseen = stages.one.start_run(Life.of("RUNNING"))
+    stages.configure(watch("clinic", "discover = true") + watch("lab", f'run_ids = ["{named}"]'))
+    async with stages.stage.running() as parts:
+        await until(lambda: stages.kinds(named, ONE)[-1:] == ["completed"])
+        await until(lambda: stages.kinds(found, TWO) == ["running"])
+        ready = readiness(parts)
+        assert [(scope["name"], scope["account_id"]) for scope in ready["scopes"]] == [("lab", ONE), ("clinic", TWO)]
+        assert [scope["merged_into"] for scope in ready["scopes"]] == [None, None]
+        assert {scope.name: scope.run_ids for scope in parts.scopes} == {"lab": {named}, "clinic": set()}
+        assert {call.operation for call in stages.one.calls} == {"GetRun"}
+    assert stages.kinds(unseen, ONE) == []
+
+
+async def test_one_scope_that_hangs_or_is_down_delays_neither_the_start_nor_the_looks_of_another(
+    stages: Stages,
+) -> None:
+    """The first table leads to a service that takes every request and never answers."""
+    stages.one.add_fault(Fault(kind="hang"))
+    stages.configure(watch("lab", 'discover = true\nrun_ids = ["7"]') + watch("clinic", "discover = true"))
+    async with stages.stage.running() as parts:
+        run_id = stages.two.start_run(quick_life())
+        began = anyio.current_time()
+        await until(lambda: stages.kinds(run_id, TWO)[-1:] == ["completed"])
+        assert anyio.current_time() - began < SOON
+        assert stages.one.calls
+        lab, clinic = readiness(parts)["scopes"]
+        assert lab["last_success_at"] is None
+        assert clinic["seconds_since_last_success"] < SOON
+        assert readiness(parts)["ready"]
+
+
+async def test_ready_as_long_as_one_scope_sees_and_not_when_all_are_blind(stages: Stages) -> None:
+    stages.one.add_fault(Fault(kind="error", code="ExpiredTokenException"))
+    stages.configure(watch("lab", 'run_ids = ["1"]') + watch("clinic", "discover = true"))
+    async with stages.stage.running() as parts:
+        await until(lambda: readiness(parts)["scopes"][0]["blind"])
+        await until(lambda: readiness(parts)["scopes"][1]["last_success_at"])
+        ready = readiness(parts)
+        assert (ready["ready"], [scope["blind"] for scope in ready["scopes"]]) == (True, [True, False])
+        stages.two.add_fault(Fault(kind="error", code="ExpiredTokenException"))
+        await until(lambda: readiness(parts)["scopes"][1]["blind"])
+        assert not readiness(parts)["ready"]
+    blind = [event["subject"] for event in stages.told() if event["type"] == "healthomics.poller.blind"]
+    assert blind == ["lab", "clinic"]
+
+
+async def test_sts_that_hangs_for_one_scope_delays_no_other(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both the question whose credentials they are, and the role: neither belongs to the start."""
+    async with sts_server(monkeypatch, AKLAB=ONE, AKCLINIC=TWO) as sts:
+        sts.hangs_for = {"AKLAB"}
+        stages.configure(
+            watch("lab", "discover = true") + watch("clinic", "discover = true"),
+            first=f'profile = "AKLAB"\nrole_arn = "{ROLE}"',
+            second='profile = "AKCLINIC"',
+        )
+        run_id = stages.two.start_run(quick_life())
+        began = anyio.current_time()
+        async with stages.stage.running() as parts:
+            await until(lambda: stages.kinds(run_id, TWO)[-1:] == ["completed"])
+            assert anyio.current_time() - began < SOON
+            assert "AKLAB AssumeRole" in sts.asked
+            assert stages.one.calls == []
+            assert parts.scopes[1].account_id == TWO
+
+
+async def test_a_role_that_is_refused_blinds_its_own_scope_and_is_mended_without_a_restart(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sts_server(monkeypatch, emulated=ONE, ASIAROLE=TWO) as sts:
+        sts.refuses_roles = True
+        stages.configure(
+            watch("lab", "discover = true") + watch("clinic", "discover = true"),
+            second=f'role_arn = "{ROLE}"\nexternal_id = "lab-1"',
+        )
+        first, second = stages.one.start_run(quick_life()), stages.two.start_run(Life.of("RUNNING"))
+        async with stages.stage.running() as parts:
+            await until(lambda: stages.kinds(first, ONE)[-1:] == ["completed"])
+            await until(lambda: readiness(parts)["scopes"][1]["cause"] == "credentials")
+            assert not readiness(parts)["scopes"][0]["blind"]
+            assert stages.two.calls == []
+            sts.refuses_roles = False
+            await until(lambda: stages.kinds(second, TWO) == ["running"])
+    about = [event["type"] for event in stages.told() if event["subject"] == "clinic"]
+    assert about == ["healthomics.poller.blind", "healthomics.poller.recovered"]
+    assert "assumed" not in json.dumps(stages.told())
+
+
+async def test_two_tables_of_one_account_are_one_scope_and_say_so(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two profiles of one account, and no look by the second: the account is known before the first one."""
+    async with sts_server(monkeypatch, AKLAB=ONE, AKAGAIN=ONE):
+        stages.two = stages.one
+        run_ids = [stages.one.start_run(quick_life()) for _ in range(2)]
+        stages.configure(
+            watch("lab", f'run_ids = ["{run_ids[0]}"]') + watch("clinic", f'run_ids = ["{run_ids[1]}"]'),
+            first='profile = "AKLAB"',
+            second='profile = "AKAGAIN"',
+        )
+        async with stages.stage.running() as parts:
+            for run_id in run_ids:
+                await until(lambda run_id=run_id: stages.kinds(run_id, ONE)[-1:] == ["completed"])  # type: ignore[misc]
+            ready = readiness(parts)["scopes"]
+            assert [scope["merged_into"] for scope in ready] == [None, "lab"]
+            assert [scope["account_id"] for scope in ready] == [ONE, ONE]
+            assert parts.scope_of(run_name(f"clinic:{run_ids[1]}")).acting is parts.scopes[0]
+            assert await parts.foundation.store.live_runs("clinic") == []
+    for run_id in run_ids:
+        assert len(stages.kinds(run_id, ONE)) == len(set(stages.kinds(run_id, ONE)))
+
+
+# --- reload -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_reload_gives_each_scope_its_watch_by_name_and_disturbs_no_other(stages: Stages) -> None:
+    first, second = stages.one.start_run(Life.of("RUNNING")), stages.two.start_run(Life.of("RUNNING"))
+    stages.configure(watch("lab", f'run_ids = ["{first}"]'))
+    async with stages.stage.running() as parts:
+        await until(lambda: stages.kinds(first, ONE))
+        rounds = parts.scopes[0].rounds
+        stages.configure(watch("clinic", f'run_ids = ["{second}"]') + watch("lab", f'run_ids = ["lab:{first}"]'))
+        await reload(parts, stages.stage.path, parts.settings)
+        await until(lambda: stages.kinds(second, TWO) == ["running"])
+        assert parts.scopes[0].rounds is rounds, "nothing changed in it"
+        assert [scope.run_ids for scope in parts.scopes] == [{first}, {second}]
+
+
+async def test_a_reload_with_other_tables_asks_for_a_restart_and_keeps_what_has_no_table_any_more(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr(daemon.log, "info", lambda event, **facts: said.append({"event": event, **facts}))
+    first, second = stages.one.start_run(Life.of("RUNNING")), stages.two.start_run(Life.of("RUNNING"))
+    stages.configure(watch("lab", f'run_ids = ["{first}"]') + watch("clinic", "discover = true"))
+    async with stages.stage.running() as parts:
+        await until(lambda: stages.kinds(second, TWO))
+        stages.configure(watch("office", "discover = true") + watch("lab", "discover = true"))
+        text = stages.stage.path.read_text().replace('name = "clinic"', 'name = "office"')
+        stages.stage.path.write_text(text)
+        await reload(parts, stages.stage.path, parts.settings)
+        assert [scope.name for scope in parts.scopes] == ["lab", "clinic"]
+        assert [(scope.rule.discover, scope.run_ids) for scope in parts.scopes] == [(True, frozenset())] * 2
+    (reloaded,) = [one for one in said if one["event"] == "config.reloaded"]
+    assert (reloaded["changed"], reloaded["needs_restart"]) == (["watch"], ["aws"])
+
+
+@pytest.mark.parametrize("wrong", ["[[watch]]\ndiscover = true\n", watch("office", "discover = true")])
+async def test_a_watch_of_no_scope_changes_nothing(stages: Stages, wrong: str) -> None:
+    stages.configure(watch("lab", "discover = true"))
+    async with stages.stage.running() as parts:
+        stages.configure(watch("clinic", "discover = true") + wrong)
+        assert await reload(parts, stages.stage.path, parts.settings) is parts.settings
+        assert [scope.rule.discover for scope in parts.scopes] == [True, False]
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_name_leads_to_its_scope_or_to_an_error_that_names_those_there_are(stages: Stages) -> None:
+    run_id = stages.two.start_run(Life.of("RUNNING"))
+    stages.configure(watch("clinic", f'run_ids = ["{run_id}"]'), first=f'role_arn = "{ROLE.replace(TWO, ONE)}"')
+    async with stages.stage.running() as parts:
+        assert parts.scope_of(RunName("7", scope="clinic")).name == "clinic"
+        await until(lambda: parts.scopes[1].account_id)
+        for account, name in ((TWO, "clinic"), (ONE, "lab")):  # the account of `lab` is told by its role
+            assert parts.scope_of(run_name(f"arn:aws:omics:us-east-1:{account}:run/7")).name == name
+        for text, said in (
+            ("7", "run 7 could be in any of 2 scopes: name it lab:7 or clinic:7"),
+            ("office:7", "there is no scope office; there is lab"),
+            (f"arn:aws:omics:eu-west-1:{TWO}:run/7", "run 7 is in eu-west-1, where no scope is"),
+        ):
+            with pytest.raises(ConfigError, match=said):
+                parts.scope_of(run_name(text))
+
+
+async def test_scopes_that_would_have_one_name_by_their_environment_are_refused_at_the_start(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    stages.stage.path.write_text('[[aws]]\nregion = "eu-west-1"\n[[aws]]\nendpoint_url = "http://127.0.0.1:1"\n')
+    load_settings(stages.stage.path)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with pytest.raises(ConfigError, match="number 1 and 2 are both eu-west-1: name them"):
+        async with stages.stage.parts():
+            pass
+
+
+# --- the library ------------------------------------------------------------------------------------------------------
+
+
+def in_memory(stages: Stages) -> Settings:
+    """The two tables for a library: no watch, no file, no sink."""
+    stages.configure("")
+    settings = load_settings(stages.stage.path).settings
+    return settings.model_copy(update={"store": StoreSettings(url="sqlite://"), "sinks": ()})
+
+
+async def test_the_library_follows_several_scopes_and_waits_in_each(stages: Stages) -> None:
+    settings = in_memory(stages)
+    first, second = stages.one.start_run(quick_life()), stages.two.start_run(quick_life("FAILED"))
+    async with Poller(settings=settings) as poller:
+        assert poller.regions == ["us-east-1", "us-east-1"]
+        outcomes = {}
+
+        async def wait(name: str) -> None:
+            outcomes[name] = await poller.wait(name, timeout=10)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, f"lab:{first}")
+            tasks.start_soon(wait, f"clinic:{second}")
+        assert outcomes[f"lab:{first}"].status == "COMPLETED"
+        assert outcomes[f"clinic:{second}"].status == "FAILED"
+        assert (await poller.wait(f"arn:aws:omics:us-east-1:{TWO}:run/{second}", timeout=10)).status == "FAILED"
+        with pytest.raises(ConfigError, match=r"name it lab:.* or clinic:"):
+            await poller.watch(first)
+
+
+async def test_in_the_library_a_scope_that_hangs_keeps_nobody_from_entering(stages: Stages) -> None:
+    stages.one.add_fault(Fault(kind="hang"))
+    settings = in_memory(stages)
+    run_id = stages.two.start_run(quick_life())
+    began = anyio.current_time()
+    async with Poller(settings=settings) as poller:
+        await poller.watch("lab:7")
+        assert (await poller.wait(f"clinic:{run_id}", timeout=10)).status == "COMPLETED"
+        assert anyio.current_time() - began < SOON
+        assert poller.sight.last_success_at is None, "the one that is seen worst"
