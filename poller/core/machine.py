@@ -464,7 +464,7 @@ def _without_answer(
         status=None,
         skipped=(),
         terminal=False,
-        first=known.seen_at is None and known.end_seen is None,
+        first=not known.looked and known.seen_at is None and known.end_seen is None,
         occurred_at=at,
         occurred_at_source="observed_at",
         observed_at=at,

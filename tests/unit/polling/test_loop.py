@@ -127,10 +127,10 @@ def test_answers_that_never_come_hold_up_nothing_else() -> None:
 def test_a_quota_that_is_hidden_is_learned_and_loses_nothing() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK, quota=3) as simulation:
-            for _ in range(100):
-                simulation.start_life(Life.of(*ORDINARY), starts_in=simulation.rng.uniform(1, 600))
+            for _ in range(60):
+                simulation.start_life(Life.of(*ORDINARY), starts_in=simulation.rng.uniform(1, 300))
             async with simulation.polling():
-                await anyio.sleep(1800)
+                await anyio.sleep(1200)
             await check_told(simulation)
             calls = sum(simulation.service.calls.values())
             assert simulation.service.throttled / calls < 0.05
@@ -539,7 +539,7 @@ def test_two_get_runs_suffice_for_a_life_among_many() -> None:
             for _ in range(100):
                 simulation.start_run(*ORDINARY, starts_in=simulation.rng.uniform(1, 60))
             async with simulation.polling():
-                await anyio.sleep(3600)
+                await anyio.sleep(1500)
             await check_told(simulation)
             assert simulation.service.calls["GetRun"] <= 2.2 * 100
 

@@ -207,14 +207,14 @@ def test_hundreds_of_runs_that_vanish_at_once_do_not_storm_cloudwatch_and_each_i
     async def body() -> None:
         pace = replace(BRISK, ceiling=3)
         async with simulated(pace=pace) as simulation:
-            runs = [simulation.start_run(("RUNNING", 100), "GONE", uuid=f"life-{number}") for number in range(300)]
+            runs = [simulation.start_run(("RUNNING", 100), "GONE", uuid=f"life-{number}") for number in range(150)]
             for number, run in enumerate(runs):
                 simulation.leave_manifest(run, f"life-{number}", "COMPLETED", 100, creationTime=START.isoformat())
             async with simulation.polling():
-                await anyio.sleep(400)
-            assert len(await simulation.events("completed")) == 300
+                await anyio.sleep(250)
+            assert len(await simulation.events("completed")) == 150
             asked = asked_for(simulation)
-            assert len(asked) == 300, "each has its turn before any is asked for again"
+            assert len(asked) == 150, "each has its turn before any is asked for again"
             busiest = max(sum(at <= other < at + 10 for other in asked) for at in asked[::10])
             assert busiest <= 10 * pace.ceiling * 1.2
             state = await simulation.store.scope("us-east-1")
