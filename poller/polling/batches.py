@@ -93,13 +93,13 @@ class Batches:
         """Whether more of a batch changed than the time of its last look."""
         return replace(known, seen_at=None) != replace(self.known[known.batch_id], seen_at=None)
 
-    def update(self, known: KnownBatch) -> None:
-        """Take over what a committed GetBatch has shown, and plan the next one."""
+    def update(self, known: KnownBatch, *, answered: bool) -> None:
+        """Take over what is committed, and plan what comes next; `answered` says that a GetBatch has come."""
         self.known[known.batch_id] = known
         self._troubled.discard(known.batch_id)
         if known.over:
             self._due.pop(known.batch_id, None)
-        else:
+        elif answered:
             now = self.clock.now()
             low, high = self.pace.min_interval, max(self.pace.max_interval / OFTENER, self.pace.min_interval)
             at = next_look(min(known.since or now, now), now, low, high, self.chance())
@@ -108,20 +108,19 @@ class Batches:
             self._readings[known.batch_id] = _Reading()
 
     def page_came(self, look: BatchRunsLook, token: str | None) -> KnownBatch | None:
-        """A page of runs is committed; the batch with its runs listed, if that was the last page."""
+        """A page of runs came; the batch as it is once that is committed, if it was the last page."""
         reading = self._readings[look.batch_id]
         reading.in_flight = False
         self._troubled.discard(look.batch_id)
         reading.token = token if token != look.token else None
         if reading.token is not None:
             return None
-        del self._readings[look.batch_id]
-        known = self.known[look.batch_id] = replace(self.known[look.batch_id], listed=reading.submitted)
-        if known.over:
-            self._due.pop(known.batch_id, None)
-        elif known.unlisted:
+        known = replace(self.known[look.batch_id], listed=reading.submitted)
+        if known.unlisted:
             pause = self.pace.min_interval.total_seconds()
             self._readings[look.batch_id] = _Reading(not_before=self.clock.monotonic() + pause)
+        else:
+            del self._readings[look.batch_id]
         return known
 
     def failed(self, look: BatchLook | BatchRunsLook, retry_at: float, *, start_over: bool = False) -> None:

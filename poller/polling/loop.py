@@ -425,7 +425,7 @@ class Scope:
         await self.gate.insist(lambda: rounds.partings.take_up(self.store, self.name, self.clock.now()))
         await self._follow_ids(named, rounds)
         await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
-        rounds.start_discovery()
+        rounds.listings.start_discovery()
 
     async def _follow_ids(self, run_ids: Iterable[str], rounds: Rounds, *, afresh: bool = False) -> None:
         strangers = [run_id for run_id in run_ids if run_id not in rounds.runs]

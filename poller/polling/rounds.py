@@ -5,30 +5,30 @@ side learn of them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from datetime import timedelta
-from operator import attrgetter
 from typing import Final, assert_never
 
 import anyio
 import structlog
 
-from poller.core.batches import BatchTransition, KnownBatch, observe_batch
-from poller.core.cadence import Pace, next_look
+from poller.core.batches import observe_batch
+from poller.core.cadence import Pace
 from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled
 from poller.core.events import Draft, batch_event, event_of, short_type
-from poller.core.lists import ENDED_LISTS, ListName
-from poller.core.machine import Observed, Step, Transition, missed, observe, refuse
+from poller.core.machine import Observed, Step, missed, observe, refuse
 from poller.core.planner import GetRunLook, Planner
 from poller.core.retries import full_jitter
-from poller.core.runs import Json, KnownRun, Question, Snapshot, Verdict
+from poller.core.runs import Json, KnownRun, Question
 from poller.core.sight import Cause
 from poller.core.succession import await_manifest, is_succeeded, kept_look, succeed
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import DENIED_PAUSE, Batches
-from poller.polling.discovery import Discovery, newest_first
+from poller.polling.discovery import Discovery
+from poller.polling.followed import Followed, Work
 from poller.polling.ladders import Ladders
+from poller.polling.listings import Listings
 from poller.polling.looks import (
     Answer,
     BatchLook,
@@ -52,29 +52,11 @@ from poller.ports import Round, ScopeState
 log = structlog.get_logger("poller.polling")
 
 FIRST_RETRY: Final = timedelta(seconds=0.5)
-SOON_AFTER_LOSSES: Final = 10
-"""Times min_interval between two readings of the ended lists, where pages of the active ones keep failing."""
 CLOCKS_DIFFER: Final = 0.001
 """Seconds by which a wall clock moment may be off on the monotonic clock; on the safe side a look counts as older."""
 _UNREAD_AFTER: Final = 3
 """Pages in a row that did not come, after which the ended lists are read as soon as one does."""
 _LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
-_LASTING: Final = attrgetter(*(one.name for one in fields(KnownRun) if one.name not in ("seen_at", "since")))
-_ODD_STEPS: Final = {Step.STALE: "stale", Step.UNKNOWN: "unknown_status", Step.CONTRADICTION: "contradiction"}
-
-
-@dataclass(slots=True)
-class _Work:
-    """What a round has found so far; nothing of it counts before it is committed."""
-
-    runs: dict[str, KnownRun] = field(default_factory=dict)
-    transitions: list[Transition] = field(default_factory=list)
-    batches: dict[str, KnownBatch] = field(default_factory=dict)
-    batch_transitions: list[BatchTransition] = field(default_factory=list)
-    snapshots: dict[str, Mapping[str, Json]] = field(default_factory=dict)
-    due: dict[str, float] = field(default_factory=dict)
-    shown: dict[str, float] = field(default_factory=dict)
-    state_changed: bool = False
 
 
 class Rounds:
@@ -110,16 +92,25 @@ class Rounds:
         self.tally = foundation.tally
         self.rates = rates
         self.include = include
-        self.runs: dict[str, KnownRun] = {}
+        self.followed = Followed(foundation, pace)
+        self.runs = self.followed.runs
         self.ladders = Ladders(planner, manifests, pace, self.runs, self.clock.now, self.clock.monotonic)
+        self.listings = Listings(
+            foundation,
+            scope=access.place.scope,
+            pace=pace,
+            planner=planner,
+            discovery=discovery,
+            batches=batches,
+            followed=self.followed,
+            ladders=self.ladders,
+        )
         self.partings = Partings(manifests)
         self.verdicts = Verdicts(self.ladders, self.partings, access)
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
         self._batch_failures: dict[str, int] = {}
         self._list_failures = 0
-        self._pages_lost = False
-        self._ended_read_at = float("-inf")
         self.waiters = waiters
         self._one_at_a_time = anyio.Lock()
 
@@ -140,7 +131,7 @@ class Rounds:
             await self._commit(answers)
 
     async def _commit(self, answers: Sequence[Answer]) -> None:
-        work = _Work()
+        work = Work()
         was_in_the_dark = self._in_the_dark
         for answer in answers:
             match answer:
@@ -151,7 +142,10 @@ class Rounds:
                 case RunRefused():
                     self._run_refused(work, answer)
                 case PageShown():
-                    await self._page_shown(work, answer)
+                    if self.planner.still_reading(answer.look):
+                        self.access.answered()
+                        self._list_failures = 0
+                        await self.listings.page_shown(work, answer)
                 case BatchShown():
                     self._batch_shown(work, answer)
                 case BatchRunsShown():
@@ -162,7 +156,7 @@ class Rounds:
                 case _:
                     assert_never(answer)
         if was_in_the_dark and not self._in_the_dark:
-            self.read_ended()
+            self.listings.read_ended()
         await self._write(work)
         for answer in answers:
             self._landed(answer)
@@ -179,7 +173,7 @@ class Rounds:
     async def follow(self, runs: Iterable[KnownRun]) -> None:
         """Follow runs from now on; they are written first, so that a restart knows them too."""
         async with self._one_at_a_time:
-            work = _Work()
+            work = Work()
             for known in runs:
                 if known.run_id not in self.runs:
                     work.runs[known.run_id] = known
@@ -226,14 +220,14 @@ class Rounds:
     async def climb(self) -> None:
         """Judge the runs of which nothing more is to be asked: by their manifests, else they are gone."""
         async with self._one_at_a_time:
-            now, work, account = self.clock.now(), _Work(), self.access.place.account_id
+            now, work, account = self.clock.now(), Work(), self.access.place.account_id
             judged = await self.verdicts.judge(
                 now,
                 known_runs=lambda ids: self.gate.insist(lambda: self.store.known_runs(self.scope, ids)),
                 snapshots=lambda ids: self.gate.insist(lambda: self.store.snapshots(self.scope, ids)),
             )
             for one in judged:
-                self._apply(work, one.observed)
+                self.followed.apply(work, one.observed)
                 if one.fields is not None:
                     work.snapshots[one.run_id] = one.fields
             work.state_changed = self.access.place.account_id != account
@@ -247,18 +241,18 @@ class Rounds:
         """Note that there is no access, and tell it."""
         async with self._one_at_a_time:
             self.access.lost(cause, detail)
-            await self._write(_Work())
+            await self._write(Work())
 
     async def look_at_the_clock(self) -> None:
         """Tell blindness that time alone has brought: looks that do not come back at all."""
         async with self._one_at_a_time:
-            await self._write(_Work())
+            await self._write(Work())
 
     async def relieved(self) -> None:
         """Another scope follows from now on: if this one was told to be blind, that is over."""
         async with self._one_at_a_time:
             self.access.relieved()
-            await self._write(_Work())
+            await self._write(Work())
 
     async def pin(self, account_id: str) -> None:
         """The account is known: from now on it is the only one whose answers count."""
@@ -268,13 +262,13 @@ class Rounds:
     async def keep_state(self) -> None:
         """Write what is remembered of the scope itself: the learned rates change without a round."""
         async with self._one_at_a_time:
-            await self._write(_Work(state_changed=True))
+            await self._write(Work(state_changed=True))
 
     # --- one answer each -------------------------------------------------------------------------------------------
 
-    def _run_shown(self, work: _Work, answer: RunShown) -> None:
+    def _run_shown(self, work: Work, answer: RunShown) -> None:
         snapshot, run_id = answer.snapshot, answer.look.run_id
-        known = self._known(work, run_id)
+        known = self.followed.known(work, run_id)
         account = self.access.place.account_id
         if known is None or not self.access.is_ours(snapshot):
             return
@@ -285,42 +279,42 @@ class Rounds:
         work.shown[run_id] = self.clock.monotonic() - seconds - CLOCKS_DIFFER
         self.partings.drop(run_id)
         if is_succeeded(known, snapshot):
-            self._apply(work, Observed(await_manifest(known, snapshot), (), Step.SAME))
+            self.followed.apply(work, Observed(await_manifest(known, snapshot), (), Step.SAME))
             self.ladders.leave(run_id)
             self.partings.hold(work.runs[run_id], snapshot, self.clock.now() + self.pace.vanish_deadline)
             return
         observed = observe(known, snapshot)
         if not known.looked or observed.transitions:
             work.snapshots[run_id] = snapshot.fields
-        self._apply(work, observed)
+        self.followed.apply(work, observed)
         if observed.known.question is Question.GONE:
             self.ladders.shown_deleted(snapshot)
         else:
             self.ladders.leave(run_id)
 
-    def _run_missing(self, work: _Work, answer: RunMissing) -> None:
+    def _run_missing(self, work: Work, answer: RunMissing) -> None:
         self.access.answered()
-        known = self._known(work, answer.look.run_id)
+        known = self.followed.known(work, answer.look.run_id)
         if known is None:
             return
         look = kept_look(known)
         if look is not None:  # shown before a crash, and gone since
-            self._apply(work, succeed(known, look, None, ("manifest: not asked: interrupted",)))
+            self.followed.apply(work, succeed(known, look, None, ("manifest: not asked: interrupted",)))
             known = work.runs[known.run_id]
         gone = missed(known, answer.answered_at)
-        self._apply(work, Observed(gone, (), Step.SAME))
+        self.followed.apply(work, Observed(gone, (), Step.SAME))
         if gone.live:
             self.ladders.missed(gone, answer.error, answer.answered_at)
 
-    def _run_refused(self, work: _Work, answer: RunRefused) -> None:
-        known = self._known(work, answer.look.run_id)
+    def _run_refused(self, work: Work, answer: RunRefused) -> None:
+        known = self.followed.known(work, answer.look.run_id)
         if known is None:
             return
         final = isinstance(answer.error, BadRequest)
         alone = self.access.refuses(known.run_id, answer.error, self.runs)
         if alone and not known.refused:
             reason = f"GetRun: {answer.error.code}: {answer.error.message}"
-            self._apply(work, refuse(known, answer.answered_at, reason, final=final))
+            self.followed.apply(work, refuse(known, answer.answered_at, reason, final=final))
         if not final:
             self._failed(answer.look, answer.error)
         if not alone:
@@ -328,41 +322,23 @@ class Rounds:
             if other is not None:
                 self.ask_soon(other)  # whether it is this run alone, another one's answer tells
 
-    async def _page_shown(self, work: _Work, answer: PageShown) -> None:
-        look, page, now = answer.look, answer.page, self.clock.monotonic()
-        if not self.planner.still_reading(look):
-            return
-        self.access.answered()
-        self._list_failures = 0
-        if look.page == 0:
-            work.state_changed = self.discovery.began(look.name, page) or work.state_changed
-        remembered = await self._remembered(work, page.items)
-        for item in page.items:
-            self._item_shown(work, item, remembered, look.name)
-        if look.name.status is None:
-            showed = [item.run_id for item in page.items]
-            in_order = len(page.items) > 1 and newest_first(page.items)
-            self.planner.newest_read(look, showed, now, in_order=in_order, complete=page.token is None)
-            self.plan_discovery()
-        elif self.planner.page_read(look, self.discovery.next_token(look.name, look.token, page), now):
-            self._list_read(work, look.name)
-
-    def _batch_shown(self, work: _Work, answer: BatchShown) -> None:
+    def _batch_shown(self, work: Work, answer: BatchShown) -> None:
         self.access.answered()
         before = self.batches.known[answer.look.batch_id]
         known, transitions, hints = observe_batch(before, answer.snapshot)
         work.batches[known.batch_id] = known
+        work.batches_answered.add(known.batch_id)
         work.batch_transitions += transitions
         self.planner.hint(hints, self.clock.monotonic())
 
-    async def _batch_runs_shown(self, work: _Work, answer: BatchRunsShown) -> None:
+    async def _batch_runs_shown(self, work: Work, answer: BatchRunsShown) -> None:
         """Follow the runs that a batch names; what is known of one already stands, but for its uuid."""
         self.access.answered()
         batch_id, runs = answer.look.batch_id, answer.page.runs
-        strangers = [run.run_id for run in runs if self._known(work, run.run_id) is None]
+        strangers = [run.run_id for run in runs if self.followed.known(work, run.run_id) is None]
         remembered = await self.gate.insist(lambda: self.store.known_runs(self.scope, strangers))
         for run in runs:
-            known = self._known(work, run.run_id) or remembered.get(run.run_id)
+            known = self.followed.known(work, run.run_id) or remembered.get(run.run_id)
             if run.run_id in self.discovery.muted:
                 continue
             if known is None or (known.uuid is not None and run.uuid is not None and known.uuid != run.uuid):
@@ -371,44 +347,10 @@ class Rounds:
                 work.runs[run.run_id] = replace(known, uuid=known.uuid or run.uuid, batch_id=batch_id)
             else:
                 continue
-            work.due[run.run_id] = self._due(work.runs[run.run_id])
+            work.due[run.run_id] = self.followed.due(work.runs[run.run_id])
         listed = self.batches.page_came(answer.look, answer.page.token)
         if listed is not None:
             work.batches[batch_id] = listed
-
-    def _item_shown(self, work: _Work, item: Snapshot, remembered: Mapping[str, KnownRun], name: ListName) -> None:
-        run_id = item.run_id
-        known = self._known(work, run_id) or remembered.get(run_id)
-        if known is None:
-            if item.status == "PENDING" and self.batches.will_name(str(item.fields.get("batchId"))):
-                return  # with its uuid it needs no GetRun, and in the queue it misses nothing
-            known = self.discovery.adopt(item, name)
-            if known is None:
-                return
-            log.info("run.found", scope=self.scope, run=run_id, status=item.status)
-        elif run_id not in self.runs and run_id in self.discovery.muted:
-            return
-        if known.batch_id is not None and known.seen_at is None and self.discovery.is_young(item):
-            known = replace(known, emit_first="always")
-        work.shown[run_id] = self.clock.monotonic()  # its walk goes on: that began before
-        self.planner.shown(run_id, work.shown[run_id])
-        observed = observe(known, item)
-        self.ladders.shown_by_list(known, item)
-        waits_already = run_id in self.runs and not known.live and observed.known == known
-        if not waits_already and (observed.known.live or observed.known.question or observed.known != known):
-            self._apply(work, observed)
-
-    def _list_read(self, work: _Work, name: ListName) -> None:
-        """A list was read whole: that may be what a missing run waits for, and moves the mark of discovery."""
-        self.ladders.lists_read(self.planner.all_read_since)
-        reads_ended = self.pace.discover_ended > timedelta(0)
-        work.state_changed = self.discovery.finished(name, ended_lists_are_read=reads_ended) or work.state_changed
-        if name.status in ENDED_LISTS:
-            self._ended_read_at = self.clock.monotonic()
-            self.planner.read_ended(self._ended_read_at + self.pace.discover_ended.total_seconds())
-        elif name.status == "PENDING":
-            self.plan_discovery()
-            self.read_ended_after_losses()
 
     def _failed(self, look: Look, error: ServiceError) -> None:
         """Count and log a look that brought nothing, and note how often it did."""
@@ -422,41 +364,16 @@ class Rounds:
             facts = {"batch": look.batch_id}
         else:
             self._list_failures += 1
-            self._pages_lost = True
+            self.listings.pages_lost = True
             failures, facts = self._list_failures, {"list": look.name.status or "newest"}
         tell = log.debug if isinstance(error, Throttled) or failures > 1 else log.warning
         tell("look.failed", operation=operation, error=error.code, detail=error.message, failures=failures, **facts)
 
     # --- what follows ----------------------------------------------------------------------------------------------
 
-    def _known(self, work: _Work, run_id: str) -> KnownRun | None:
-        return work.runs.get(run_id) or self.runs.get(run_id)
-
-    def _apply(self, work: _Work, observed: Observed) -> None:
-        known = observed.known
-        odd = _ODD_STEPS.get(observed.step)
-        if odd is not None:
-            self.tally.add("odd_answers", kind=odd)
-            log.debug("look.odd", run=known.run_id, kind=odd, status=known.status)
-        work.runs[known.run_id] = known
-        work.transitions += observed.transitions
-        work.due[known.run_id] = self._due(known)
-
-    def _due(self, known: KnownRun) -> float:
-        """When a run is asked about next, in monotonic seconds."""
-        now, monotonic = self.clock.now(), self.clock.monotonic()
-        if known.question is not None and not (known.verdict is Verdict.VANISHED and known.question is Question.END):
-            stopped = known.end_seen.stop_time if known.end_seen is not None else None
-            return monotonic if stopped is None else monotonic - max((now - stopped).total_seconds(), 0.0)
-        if known.question is not None:
-            return monotonic + self.pace.max_interval.total_seconds()  # only lists show it: no hurry
-        since = min(known.since or now, now)
-        moment = next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance())
-        return monotonic + (moment - now).total_seconds()
-
-    async def _write(self, work: _Work) -> None:
+    async def _write(self, work: Work) -> None:
         """Commit the round, if it changes anything; returns once it is on disk."""
-        changed = [known for known in work.runs.values() if self._is_news(known)]
+        changed = [known for known in work.runs.values() if self.followed.is_news(known)]
         news = self.access.news()
         batches = [known for known in work.batches.values() if self.batches.is_news(known)]
         if not (changed or batches or work.transitions or work.state_changed or news):
@@ -465,7 +382,7 @@ class Rounds:
         if news is not None:
             drafts.append(news)
             if not self.access.sight.blind:
-                self.read_ended()
+                self.listings.read_ended()
         round_ = Round(
             at=self.clock.now(),
             scope=self.scope,
@@ -486,16 +403,11 @@ class Rounds:
         if events:
             self.bell.ring()
 
-    def _is_news(self, known: KnownRun) -> bool:
-        """Whether a run changed in more than the time of its last look: idle looks are not written."""
-        before = self.runs.get(known.run_id)
-        return before is None or _LASTING(before) != _LASTING(known)
-
     def _state(self) -> ScopeState:
         place = self.access.place
         return ScopeState(place.scope, place.region, place.account_id, self.discovery.discovered_through, self.rates())
 
-    async def _drafts(self, work: _Work) -> list[Draft]:
+    async def _drafts(self, work: Work) -> list[Draft]:
         """The transitions as events; those that no GetRun of this round shows get the stored fields of their run."""
         partial = {one.run_id for one in work.transitions if one.snapshot is None or not one.snapshot.full}
         stored: Mapping[str, Mapping[str, Json]] = {}
@@ -509,13 +421,6 @@ class Rounds:
                 fields = next((each for each in candidates if one.uuid and each.get("uuid") == one.uuid), {})
             drafts.append(event_of(one, self.access.place, fields, include=self.include))
         return drafts + [batch_event(one, self.access.place) for one in work.batch_transitions]
-
-    async def _remembered(self, work: _Work, items: Iterable[Snapshot]) -> Mapping[str, KnownRun]:
-        """What the record knows of listed runs that are not followed now: ended ones, given-up ones."""
-        strangers = [item.run_id for item in items if self._known(work, item.run_id) is None]
-        if not strangers or not self.discovery.rule.reads_lists:
-            return {}
-        return await self.gate.insist(lambda: self.store.known_runs(self.scope, strangers))
 
     def _landed(self, answer: Answer) -> None:
         """Free what was under way; a failed look is made again after a backoff."""
@@ -553,7 +458,7 @@ class Rounds:
             wait = self._backoff(self._batch_failures.get(look.batch_id, 1))
             self.batches.failed(look, now + wait, start_over=isinstance(answer.error, BadRequest))
 
-    def _plan(self, work: _Work) -> None:
+    def _plan(self, work: Work) -> None:
         """Take a committed round over into memory and agenda."""
         for run_id, known in work.runs.items():
             if known.live or known.question is not None:
@@ -563,38 +468,9 @@ class Rounds:
             else:
                 self._let_go(run_id)
         for known_batch in work.batches.values():
-            self.batches.update(known_batch)
+            self.batches.update(known_batch, answered=known_batch.batch_id in work.batches_answered)
         self.ladders.plan()
         self.partings.plan(self.planner)
 
     def _backoff(self, failures: int) -> float:
         return full_jitter(failures, FIRST_RETRY, self.pace.max_interval, self.chance()).total_seconds()
-
-    # --- discovery -------------------------------------------------------------------------------------------------
-
-    def start_discovery(self) -> None:
-        """Read all lists soon: the active ones for what runs, the ended ones for what nobody was there to see."""
-        if self.discovery.rule.reads_lists:
-            self.discovery.last_news = self.clock.now()
-            self.planner.discover(self.clock.monotonic())
-            self.read_ended()
-
-    def read_ended_after_losses(self) -> None:
-        """Where pages failed to come, a run may have come and ended between two walks: look among the ended ones."""
-        if self._pages_lost and self.discovery.rule.reads_lists and self.pace.discover_ended > timedelta(0):
-            self._pages_lost = False
-            pause = SOON_AFTER_LOSSES * self.pace.min_interval.total_seconds()
-            self.planner.read_ended(max(self.clock.monotonic(), self._ended_read_at + pause))
-
-    def read_ended(self) -> None:
-        """Read the ended lists soon, where that is done at all."""
-        if self.discovery.rule.reads_lists and self.pace.discover_ended > timedelta(0):
-            self.planner.read_ended(self.clock.monotonic())
-
-    def plan_discovery(self) -> None:
-        """When the active lists are next read for discovery: soon after something was found, seldom in a quiet hour."""
-        if self.discovery.rule.reads_lists:
-            now = self.clock.now()
-            since = min(self.discovery.last_news or now, now)
-            moment = next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance())
-            self.planner.discover(self.clock.monotonic() + (moment - now).total_seconds())

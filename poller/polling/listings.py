@@ -1,0 +1,147 @@
+"""What a page of a list means for the runs on it, and when which lists are read for what nobody has named."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from poller.core.cadence import Pace, next_look
+from poller.core.lists import ENDED_LISTS, ListName
+from poller.core.machine import observe
+from poller.core.planner import Planner
+from poller.core.runs import KnownRun, Snapshot
+from poller.foundation import Foundation
+from poller.polling.batches import Batches
+from poller.polling.discovery import Discovery, newest_first
+from poller.polling.followed import Followed, Work
+from poller.polling.ladders import Ladders
+from poller.polling.looks import PageShown
+
+log = structlog.get_logger("poller.polling")
+
+SOON_AFTER_LOSSES: Final = 10
+"""Times min_interval between two readings of the ended lists, where pages of the active ones keep failing."""
+
+
+class Listings:
+    """The lists of one scope, as its planner reads them. Args: `scope` is the name that the record keeps it under."""
+
+    def __init__(
+        self,
+        foundation: Foundation,
+        *,
+        scope: str,
+        pace: Pace,
+        planner: Planner,
+        discovery: Discovery,
+        batches: Batches,
+        followed: Followed,
+        ladders: Ladders,
+    ) -> None:
+        self.store = foundation.store
+        self.gate = foundation.gate
+        self.clock = foundation.clock
+        self.chance = foundation.chance
+        self.scope = scope
+        self.pace = pace
+        self.planner = planner
+        self.discovery = discovery
+        self.batches = batches
+        self.followed = followed
+        self.ladders = ladders
+        self.pages_lost = False
+        self._ended_read_at = float("-inf")
+
+    # --- pages -----------------------------------------------------------------------------------------------------
+
+    async def page_shown(self, work: Work, answer: PageShown) -> None:
+        """Apply what a page shows, item by item, and what it means that this is all of it."""
+        look, page, now = answer.look, answer.page, self.clock.monotonic()
+        if look.page == 0:
+            work.state_changed = self.discovery.began(look.name, page) or work.state_changed
+        remembered = await self._remembered(work, page.items)
+        for item in page.items:
+            self._item_shown(work, item, remembered, look.name)
+        if look.name.status is None:
+            showed = [item.run_id for item in page.items]
+            in_order = len(page.items) > 1 and newest_first(page.items)
+            self.planner.newest_read(look, showed, now, in_order=in_order, complete=page.token is None)
+            self._plan_discovery()
+        elif self.planner.page_read(look, self.discovery.next_token(look.name, look.token, page), now):
+            self._list_read(work, look.name)
+
+    def _item_shown(self, work: Work, item: Snapshot, remembered: Mapping[str, KnownRun], name: ListName) -> None:
+        run_id, followed = item.run_id, self.followed
+        known = followed.known(work, run_id) or remembered.get(run_id)
+        if known is None:
+            if item.status == "PENDING" and self.batches.will_name(str(item.fields.get("batchId"))):
+                return  # with its uuid it needs no GetRun, and in the queue it misses nothing
+            known = self.discovery.adopt(item, name)
+            if known is None:
+                return
+            log.info("run.found", scope=self.scope, run=run_id, status=item.status)
+        elif run_id not in followed.runs and run_id in self.discovery.muted:
+            return
+        if known.batch_id is not None and known.seen_at is None and self.discovery.is_young(item):
+            known = replace(known, emit_first="always")
+        work.shown[run_id] = self.clock.monotonic()  # its reading goes on: that began before
+        self.planner.shown(run_id, work.shown[run_id])
+        observed = observe(known, item)
+        self.ladders.shown_by_list(known, item)
+        waits_already = run_id in followed.runs and not known.live and observed.known == known
+        if not waits_already and (observed.known.live or observed.known.question or observed.known != known):
+            followed.apply(work, observed)
+
+    def _list_read(self, work: Work, name: ListName) -> None:
+        """A list was read whole: that may be what a missing run waits for, and moves the mark of discovery."""
+        self.ladders.lists_read(self.planner.all_read_since)
+        moved = self.discovery.finished(name, ended_lists_are_read=self._ended_lists_are_read)
+        work.state_changed = moved or work.state_changed
+        if name.status in ENDED_LISTS:
+            self._ended_read_at = self.clock.monotonic()
+            self.planner.read_ended(self._ended_read_at + self.pace.discover_ended.total_seconds())
+        elif name.status == "PENDING":
+            self._plan_discovery()
+            self._read_ended_after_losses()
+
+    async def _remembered(self, work: Work, items: Iterable[Snapshot]) -> Mapping[str, KnownRun]:
+        """What the record knows of listed runs that are not followed now: ended ones, given-up ones."""
+        strangers = [item.run_id for item in items if self.followed.known(work, item.run_id) is None]
+        if not strangers or not self.discovery.rule.reads_lists:
+            return {}
+        return await self.gate.insist(lambda: self.store.known_runs(self.scope, strangers))
+
+    # --- discovery -------------------------------------------------------------------------------------------------
+
+    def start_discovery(self) -> None:
+        """Read all lists soon: the active ones for what runs, the ended ones for what nobody was there to see."""
+        if self.discovery.rule.reads_lists:
+            self.discovery.last_news = self.clock.now()
+            self.planner.discover(self.clock.monotonic())
+            self.read_ended()
+
+    def read_ended(self) -> None:
+        """Read the ended lists soon, where that is done at all."""
+        if self._ended_lists_are_read and self.discovery.rule.reads_lists:
+            self.planner.read_ended(self.clock.monotonic())
+
+    @property
+    def _ended_lists_are_read(self) -> bool:
+        return self.pace.discover_ended > timedelta(0)
+
+    def _read_ended_after_losses(self) -> None:
+        """Where pages failed to come, a run may have come and ended between two readings: look among the ended ones."""
+        if self.pages_lost and self._ended_lists_are_read and self.discovery.rule.reads_lists:
+            self.pages_lost = False
+            pause = SOON_AFTER_LOSSES * self.pace.min_interval.total_seconds()
+            self.planner.read_ended(max(self.clock.monotonic(), self._ended_read_at + pause))
+
+    def _plan_discovery(self) -> None:
+        """When new runs are next looked for: soon after something was found, seldom in a quiet hour."""
+        if self.discovery.rule.reads_lists:
+            now = self.clock.now()
+            since = min(self.discovery.last_news or now, now)
+            moment = next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance())
+            self.planner.discover(self.clock.monotonic() + (moment - now).total_seconds())
