@@ -121,6 +121,7 @@ class ScopeState:
 
     `account_id` pins the scope: another account is never given a verdict. `discovered_through` is a creationTime by
     the service's clock: every run created after it is told. `rates` are the learned calls per second by operation.
+    `plan` is how the scope was asked lately (`core.plan.Plan` as JSON, with `at`), empty before the first.
     """
 
     name: str
@@ -128,6 +129,7 @@ class ScopeState:
     account_id: str | None = None
     discovered_through: datetime | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
+    plan: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,31 @@ class ListLook:
     walk: int
 
 
+@dataclass(frozen=True, slots=True)
+class ListOutline:
+    """One list that is read as things stand: `wait` is the seconds between two readings that its runs ask for."""
+
+    called: str
+    pages: int
+    runs: int
+    wait: float
+    urgency: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What the planner has to do as things stand; `waiting` GetRuns are due. Seconds are those of the cadence alone."""
+
+    low: float
+    high: float
+    runs: int
+    newest_trusted: bool
+    lists: tuple[ListOutline, ...]
+    direct_runs: int
+    direct_wait: float
+    waiting: int
+
+
 @dataclass(slots=True)
 class _Slot:
     """One followed run. `serial` tells its valid heap entry from old ones; `shown` the last request that showed it.
@@ -240,6 +265,40 @@ class Planner:
             moments += [due for due in (self._discovery_due, self._ended_due) if due is not None]
         return min((moment for moment in moments if now < moment < NOT_DUE), default=None)
 
+    def outline(self, now: float) -> Outline:
+        """What there is to do as things stand, for `core.plan`."""
+        self.wants_get_run(now)
+        waits: dict[ListName, list[float]] = {}
+        direct: list[float] = []
+        for run_id, slot in self._slots.items():
+            wait = min(max(slot.due - max(slot.shown, slot.answered), self.low), self.high)
+            lists = self._answer_for(run_id, slot) if slot.priority == _BY_CADENCE else []
+            for one in lists:
+                waits.setdefault(one.name, []).append(wait)
+            if not lists and slot.priority == _BY_CADENCE and slot.due < NOT_DUE:
+                direct.append(wait)
+        if self._discovery_due is not None:
+            for one in (
+                self._newest if self._newest_trusted else (one for every in ACTIVE for one in self._lists_of(every))
+            ):
+                waits.setdefault(one.name, [])
+        return Outline(
+            low=self.low,
+            high=self.high,
+            runs=len(self._slots),
+            newest_trusted=self._discovery_due is not None and self._newest_trusted,
+            lists=tuple(self._outlined(self._lists[name], asked) for name, asked in waits.items()),
+            direct_runs=len(direct),
+            direct_wait=sum(direct) / len(direct) if direct else self.high,
+            waiting=sum(len(heap) for heap in self._ready),
+        )
+
+    def _outlined(self, one: RunList, waits: Sequence[float]) -> ListOutline:
+        discovers = self._discovery_due is not None and (one.name.status is None or not self._newest_trusted)
+        wait = min([*waits, self.high]) if waits or not discovers else self.high
+        urgency = one.urgency(news_elsewhere=self._discovery_due is not None and self._newest_trusted)
+        return ListOutline(_called(one.name), one.pages, len(waits), wait, urgency)
+
     # --- how a page went -------------------------------------------------------------------------------------------
 
     def page_read(self, look: ListLook, token: str | None, now: float) -> bool:
@@ -336,7 +395,7 @@ class Planner:
     def _lists_of(self, status: str) -> Iterator[RunList]:
         return (self._lists[part.list_of(status)] for part in self.parts)
 
-    def _answer_for(self, run_id: str, slot: _Slot, now: float) -> list[RunList]:
+    def _answer_for(self, run_id: str, slot: _Slot) -> list[RunList]:
         """The lists that answer for a due run and for others at no greater cost than asking about each; or none."""
         if not self.lists_allowed or not self._listed(slot):
             return []
@@ -348,9 +407,6 @@ class Planner:
         members = len(self._members[slot.rank])
         if any(one.failures >= _LISTS_FAIL_AFTER for one in lists) or members < max(2, sum(one.pages for one in lists)):
             return []
-        if self._discovery_due is None and now >= self._try_newest_at:  # would one page do instead of several lists?
-            self._try_newest_at = now + TRY_AGAIN
-            lists += self._newest
         return lists
 
     def _listed(self, slot: _Slot) -> bool:
@@ -446,9 +502,21 @@ class Planner:
             if slot.in_flight:
                 heappush(self._waiting, (now + self.low, serial, run_id))
                 continue
-            lists = self._answer_for(run_id, slot, now) if slot.priority == _BY_CADENCE else []
+            lists = self._answer_for(run_id, slot) if slot.priority == _BY_CADENCE else []
             for one in lists:
                 one.due = min(one.due, now)
+            if lists and self._discovery_due is None and now >= self._try_newest_at:
+                self._try_newest_at = now + TRY_AGAIN  # would one page do instead of several lists?
+                for one in self._newest:
+                    one.due = min(one.due, now)
             slot.parked = bool(lists)
             if not lists:
                 heappush(self._ready[slot.priority], (due, serial, run_id))
+
+
+def _called(name: ListName) -> str:
+    """A list by the words of the docs: "newest", "RUNNING", "RUNNING of group 77"."""
+    status = name.status or "newest"
+    if name.group is not None:
+        return f"{status} of group {name.group}"
+    return status if name.batch is None else f"{status} of batch {name.batch}"

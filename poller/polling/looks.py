@@ -22,6 +22,8 @@ log = structlog.get_logger("poller.polling")
 
 Operation = Literal["GetRun", "ListRuns", "GetBatch", "ListRunsInBatch"]
 OPERATIONS: Final[tuple[Operation, ...]] = ("GetRun", "ListRuns", "GetBatch", "ListRunsInBatch")
+FAILING_OVER: Final = 50
+"""Calls over which the share of those that fail is reckoned."""
 MOST_IN_FLIGHT: Final = 32
 """Calls of one operation under way at once: beyond it a slow service gets no faster."""
 
@@ -122,7 +124,7 @@ Answer = RunShown | RunMissing | RunRefused | PageShown | BatchShown | BatchRuns
 
 
 class Looks:
-    """The calls of one scope and what they may cost.
+    """The calls of one scope and what they may cost. `failing` is the share of them that brought no answer lately.
 
     Args: `ceiling` in calls per second and operation; `rates` as the record remembers them.
     """
@@ -138,6 +140,7 @@ class Looks:
             operation: budget.open_budget(ceiling, now, remembered=rates.get(operation)) for operation in OPERATIONS
         }
         self.in_flight: dict[Operation, int] = dict.fromkeys(OPERATIONS, 0)
+        self.failing = 0.0
         self._patience: dict[Operation, Patience] = dict.fromkeys(OPERATIONS, Patience())
 
     @property
@@ -164,6 +167,11 @@ class Looks:
 
     async def look(self, look: Look) -> Answer:
         """Make one call that was taken from the budget; failures come back as answers."""
+        answer = await self._answer(look)
+        self.failing += (isinstance(answer, LookFailed) - self.failing) / FAILING_OVER
+        return answer
+
+    async def _answer(self, look: Look) -> Answer:
         operation = operation_of(look)
         sent = self.clock.monotonic()
         seconds = limit_seconds(self._patience[operation])

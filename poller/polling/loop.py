@@ -5,7 +5,7 @@ the committer takes the answers that came together through one round. Nothing is
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +16,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from poller.core.cadence import Pace
 from poller.core.errors import Blind, ServiceError
-from poller.core.events import Place
+from poller.core.events import Place, stamp
+from poller.core.plan import MOST_FAILING, in_words, plan_of
 from poller.core.planner import Planner
 from poller.core.runs import KnownRun
 from poller.core.sight import Cause, Sight
@@ -39,6 +40,8 @@ WATCHES_EVERY: Final = 1.0
 """Seconds between two looks at the watches that commands write into the record."""
 HOUSEKEEPING_EVERY: Final = 300.0
 """Seconds between two writings of the learned rates, and between two trials of a list that was denied."""
+PLANNED_EVERY: Final = 60.0
+"""Seconds between two writings of the plan, for `omics-poller explain`."""
 MOST_IN_A_ROUND: Final = 200
 
 
@@ -118,6 +121,11 @@ class Scope:
         """The account, once it was learned, in this life or an earlier one."""
         rounds = self.acting.rounds
         return rounds.access.place.account_id if rounds is not None else None
+
+    @property
+    def calls(self) -> Looks | None:
+        """The calls of this life: what they may cost, and how many of them fail; None before it has begun."""
+        return self._looks
 
     @property
     def sight(self) -> Sight:
@@ -217,6 +225,7 @@ class Scope:
         async with send, receive, anyio.create_task_group() as tasks:
             tasks.start_soon(self._commit_answers, receive, rounds, name="commit")
             tasks.start_soon(self._notice_watches, rounds, name="watches")
+            tasks.start_soon(self._tell_plan, rounds, looks, name="plan")
             tasks.start_soon(manifests.run, lambda: self._may_ask_more(rounds), self.wake, name="manifests")
             task_status.started()
             await self._ask(tasks, send, planner, looks, rounds)
@@ -348,6 +357,16 @@ class Scope:
                 housekept_at = self.clock.monotonic()
                 rounds.planner.try_lists()
                 await rounds.keep_state()
+
+    async def _tell_plan(self, rounds: Rounds, looks: Looks) -> None:
+        """Write down how the scope is asked, and what that costs: once it has settled, then every minute."""
+        while True:
+            await self.clock.sleep(PLANNED_EVERY if rounds.plan else PLANNED_EVERY / 10)
+            outline = rounds.planner.outline(self.clock.monotonic())
+            plan = plan_of(outline, looks.rates, failing=min(looks.failing, MOST_FAILING))
+            log.debug("plan.made", scope=self.name, plan=in_words(plan))
+            rounds.plan = {"at": stamp(self.clock.now()), **asdict(plan)}
+            await rounds.keep_state()
 
     # --- inside ----------------------------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ class Rounds:
         self.chance = foundation.chance
         self.tally = foundation.tally
         self.rates = rates
+        self.plan: Mapping[str, Json] = {}
         self.include = include
         self.followed = Followed(foundation, pace)
         self.runs = self.followed.runs
@@ -405,7 +406,8 @@ class Rounds:
 
     def _state(self) -> ScopeState:
         place = self.access.place
-        return ScopeState(place.scope, place.region, place.account_id, self.discovery.discovered_through, self.rates())
+        through = self.discovery.discovered_through
+        return ScopeState(place.scope, place.region, place.account_id, through, self.rates(), self.plan)
 
     async def _drafts(self, work: Work) -> list[Draft]:
         """The transitions as events; those that no GetRun of this round shows get the stored fields of their run."""

@@ -157,12 +157,14 @@ def _put_scope(connection: Connection, state: ScopeState) -> None:
         "account_id": state.account_id,
         "discovered_through": state.discovered_through,
         "rates": _json(dict(state.rates)),
+        "plan": _json(dict(state.plan)),
     }
     put(connection, scopes, [row])
 
 
 def _scope_state(row: Any) -> ScopeState:
-    return ScopeState(row.name, row.region, row.account_id, row.discovered_through, json.loads(row.rates))
+    rates, plan = json.loads(row.rates), json.loads(row.plan)
+    return ScopeState(row.name, row.region, row.account_id, row.discovered_through, rates, plan)
 
 
 def _record(connection: Connection, round_: Round, routes: Sequence[Route]) -> list[Event]:

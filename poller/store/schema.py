@@ -67,6 +67,7 @@ scopes = Table(
     Column("account_id", String),
     Column("discovered_through", Moment),
     Column("rates", Text, nullable=False),
+    Column("plan", Text, nullable=False),
 )
 
 runs = Table(

@@ -97,6 +97,8 @@ WRONG = [
     ("runs -c config.toml --limit 0", "--limit 0"),
     ("runs -c config.toml --limit many", "--limit"),
     ("show -c config.toml", "RUN_ID"),
+    ("explain -c missing.toml", "missing.toml: no such file"),
+    ("explain 99 -c config.toml", "99"),
     ("show 99 -c config.toml", "run 99 is not on record"),
     ("show abc -c config.toml", "'abc' is no run"),
     ("forget 99 --yes -c config.toml", "run 99 is not on record"),

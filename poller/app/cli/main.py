@@ -44,6 +44,7 @@ _GROUPS: Final = {
         "remove": "Follow runs no more.",
         "runs": "List the runs on record.",
         "show": "Show all that is known of a run.",
+        "explain": "Say how the account is asked, what that costs, and how soon it knows.",
         "events": "Read the events on record, or follow them.",
         "deliveries": "Read what is owed to the sinks, was sent, or is dead.",
         "forget": "Erase a run's data.",

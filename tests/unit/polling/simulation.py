@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import anyio
 import looptime
@@ -27,6 +27,7 @@ from poller.emulator.batches import Batches
 from poller.emulator.errors import Refused
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
+from poller.emulator.paging import Paging
 from poller.emulator.runs import RunSpec
 from poller.emulator.service import Request, Service
 from poller.emulator.world import World
@@ -85,6 +86,8 @@ class SimulatedService:
     hangs: Callable[[], bool] = lambda: False
     latency: float = LATENCY
     counters_lag: float = 0.0
+    page_size: int = 100
+    paging: Literal["cursor", "offset"] = "cursor"
     calls: Counter[str] = field(default_factory=Counter)
     times: list[tuple[float, str, str | None]] = field(default_factory=list)
     manifests: dict[tuple[str, str], tuple[float, Snapshot]] = field(default_factory=dict)
@@ -95,7 +98,8 @@ class SimulatedService:
 
     def __post_init__(self) -> None:
         self.batches = Batches(self.world, random.Random(2), lag_seconds=self.counters_lag)
-        self.service = Service(self.world, lambda _: Life.of("RUNNING"), batches=self.batches)
+        paging = Paging(self.paging)
+        self.service = Service(self.world, lambda _: Life.of("RUNNING"), batches=self.batches, paging=paging)
 
     async def get_run(self, run_id: str) -> Snapshot:
         body, asked, answered = await self._call("GetRun", Request("GetRun", {"id": run_id}), run_id)
@@ -109,7 +113,8 @@ class SimulatedService:
         batch: str | None = None,
         token: str | None = None,
     ) -> Page:
-        given = {"status": status, "runGroupId": group, "batchId": batch, "startingToken": token, "maxResults": "100"}
+        given = {"status": status, "runGroupId": group, "batchId": batch, "startingToken": token}
+        given["maxResults"] = str(self.page_size)
         query = {key: [value] for key, value in given.items() if value is not None}
         body, asked, answered = await self._call("ListRuns", Request("ListRuns", query=query), None)
         return page_of(body, headers={}, asked_at=asked, answered_at=answered)
@@ -272,6 +277,7 @@ async def simulated(
     quota: float | None = None,
     order: Any = "newest",
     speed: float = 1.0,
+    **service: Any,
 ) -> AsyncIterator[Simulation]:
     clock = VirtualClock()
     rng = random.Random(seed)
@@ -279,7 +285,7 @@ async def simulated(
     store = open_store("sqlite://", directory=Path.cwd())
     await store.open()
     try:
-        yield Simulation(world, SimulatedService(world, clock, quota), clock, store, rng, pace)
+        yield Simulation(world, SimulatedService(world, clock, quota, **service), clock, store, rng, pace)
     finally:
         await store.close()
 
