@@ -2,7 +2,7 @@
 
 A client is made when it is first asked for, once, however many ask. botocore's own retries are off, since every retry
 is ours; credentials are read by botocore as every AWS tool reads them, and its errors pass as they are. Hooks are
-registered by the caller: `client.meta.events.register("after-call.omics.GetRun", handler)`.
+registered by the caller: `client.meta.events.register("before-parse.omics.GetRun", handler)`.
 Measured: a ListRuns page of 100 costs 19.7 ms of CPU with botocore's timestamp parsing and 2.9 ms with `parse_instant`.
 """
 

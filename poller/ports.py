@@ -30,13 +30,17 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of ListRuns. `token` is None on the last one. `served_at` is the service's own clock (Date header)."""
+    """One page of ListRuns. `token` is None on the last one. `served_at` is the service's own clock (Date header).
+
+    `unreadable` counts the items that are left out because nothing can be made of them.
+    """
 
     items: tuple[Snapshot, ...]
     token: str | None
     asked_at: datetime
     answered_at: datetime
     served_at: datetime | None = None
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ SLOW: Final = 0.3
 """Urgency of a page of the PENDING list where it is long, or what is new shows elsewhere, and of the ended lists: what
 leaves the queue shows itself in STARTING.
 """
+QUEUE_PAGE: Final = 1.0
+"""Seconds of pause for each page of a long PENDING list between two readings of it: a queue is read on a slow clock."""
 
 
 class ListName(NamedTuple):
@@ -76,11 +78,16 @@ class RunList:
     def short(self) -> bool:
         return self.pages <= SHORT
 
+    def pause(self, low: float) -> float:
+        """Seconds between the beginnings of two readings, at least: `low`, more for a long queue."""
+        slow = self.name.status == "PENDING" and not self.short
+        return max(low, self.pages * QUEUE_PAGE) if slow else low
+
     def readable_at(self, low: float) -> float:
-        """When its next page may be read: at once within a reading, else when it is due, `low` after the last one."""
+        """When its next page may be read: at once within a reading, else when it is due, and not before its pause."""
         if self.in_flight:
             return NOT_DUE
-        return self.not_before if self.reading else max(self.due, self.begun + low, self.not_before)
+        return self.not_before if self.reading else max(self.due, self.begun + self.pause(low), self.not_before)
 
     def begin_or_go_on(self, now: float) -> None:
         """Ask for its next page; the first one of a new reading if none is under way."""

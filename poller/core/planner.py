@@ -11,6 +11,7 @@ where to are read first, then one GetRun asks. Measurements and the bound: docs/
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 from typing import Final
 
 from poller.core.lists import ENDED_LISTS, NEVER, NOT_DUE, WHOLE, ListName, Part, RunList, later_than, more_urgent
@@ -37,6 +38,8 @@ _SOON: Final = 0.5
 """Seconds that a missing run waits for a short list that may show it."""
 VERIFY_EVERY: Final = 60.0
 """Seconds between two readings of the active lists while the newest runs are trusted to show what is new."""
+OUTLINED: Final = 5000
+"""Runs that an outline looks at, evenly chosen: to look at a hundred thousand would hold up all else for a second."""
 TRY_AGAIN: Final = 900.0
 """Seconds until a list of the newest runs that did not show its order is tried again, and until a complete one is
 verified.
@@ -270,7 +273,8 @@ class Planner:
         self.wants_get_run(now)
         waits: dict[ListName, list[float]] = {}
         direct: list[float] = []
-        for run_id, slot in self._slots.items():
+        step = len(self._slots) // OUTLINED + 1
+        for run_id, slot in islice(self._slots.items(), 0, None, step):
             wait = min(max(slot.due - max(slot.shown, slot.answered), self.low), self.high)
             lists = self._answer_for(run_id, slot) if slot.priority == _BY_CADENCE else []
             for one in lists:
@@ -287,17 +291,17 @@ class Planner:
             high=self.high,
             runs=len(self._slots),
             newest_trusted=self._discovery_due is not None and self._newest_trusted,
-            lists=tuple(self._outlined(self._lists[name], asked) for name, asked in waits.items()),
-            direct_runs=len(direct),
+            lists=tuple(self._outlined(self._lists[name], asked, step) for name, asked in waits.items()),
+            direct_runs=len(direct) * step,
             direct_wait=sum(direct) / len(direct) if direct else self.high,
             waiting=sum(len(heap) for heap in self._ready),
         )
 
-    def _outlined(self, one: RunList, waits: Sequence[float]) -> ListOutline:
+    def _outlined(self, one: RunList, waits: Sequence[float], step: int) -> ListOutline:
         discovers = self._discovery_due is not None and (one.name.status is None or not self._newest_trusted)
         wait = min([*waits, self.high]) if waits or not discovers else self.high
         urgency = one.urgency(news_elsewhere=self._discovery_due is not None and self._newest_trusted)
-        return ListOutline(_called(one.name), one.pages, len(waits), wait, urgency)
+        return ListOutline(_called(one.name), one.pages, len(waits) * step, max(wait, one.pause(self.low)), urgency)
 
     # --- how a page went -------------------------------------------------------------------------------------------
 

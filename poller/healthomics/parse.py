@@ -117,9 +117,9 @@ def snapshot_of(
 
 
 def page_of(body: bytes, *, headers: Mapping[str, str], asked_at: datetime, answered_at: datetime) -> Page:
-    """What a ListRuns answer says. An item that is no run is left out: absence is only a reason to ask.
+    """What a ListRuns answer says. An item that cannot be read is left out: absence is only a reason to ask.
 
-    Raises: Transient("unreadable") if it is no JSON object or has no items.
+    Raises: Transient("unreadable") if it is no JSON object, has no items, or none that can be read.
     """
     answer = _json_object(body, "ListRuns")
     items = answer.get("items")
@@ -132,12 +132,15 @@ def page_of(body: bytes, *, headers: Mapping[str, str], asked_at: datetime, answ
         if isinstance(run_id, str) and RUN_ID.fullmatch(run_id):
             with suppress(Transient):
                 snapshots.append(_snapshot(item, run_id, "ListRuns", asked_at, answered_at, ()))
+    if items and not snapshots:
+        raise Transient("unreadable", "no item of the answer can be read", operation="ListRuns")
     return Page(
         items=tuple(snapshots),
         token=token if isinstance(token, str) and token else None,
         asked_at=asked_at,
         answered_at=answered_at,
         served_at=_served_at(headers),
+        unreadable=len(items) - len(snapshots),
     )
 
 

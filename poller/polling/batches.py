@@ -52,7 +52,7 @@ class Batches:
         now = self.clock.monotonic()
         self._due = {batch_id: now for batch_id, known in self.known.items() if not known.over}
         self._readings = {
-            batch_id: _Reading() for batch_id, known in self.known.items() if known.unlisted or not known.over
+            batch_id: _Reading() for batch_id, known in self.known.items() if known.unlisted or not known.listed
         }
 
     def next_batch(self, now: float) -> BatchLook | None:

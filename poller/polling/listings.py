@@ -44,6 +44,7 @@ class Listings:
         self.gate = foundation.gate
         self.clock = foundation.clock
         self.chance = foundation.chance
+        self.tally = foundation.tally
         self.scope = scope
         self.pace = pace
         self.planner = planner
@@ -61,6 +62,9 @@ class Listings:
         look, page, now = answer.look, answer.page, self.clock.monotonic()
         if look.page == 0:
             work.state_changed = self.discovery.began(look.name, page) or work.state_changed
+        if page.unreadable:
+            self.tally.add("odd_answers", page.unreadable, kind="unreadable_item")
+            log.warning("look.odd", kind="unreadable_item", list=look.name.status or "newest", items=page.unreadable)
         remembered = await self._remembered(work, page.items)
         for item in page.items:
             self._item_shown(work, item, remembered, look.name)

@@ -28,7 +28,8 @@ async def announced(simulation: Simulation, scope: Scope, bounds: list[tuple[dat
             bounds.append((simulation.clock.now(), plan.bound_seconds))
 
 
-@settings(max_examples=10, deadline=None)
+@pytest.mark.timeout(240)
+@settings(max_examples=6, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     runs=st.integers(1, 60),
