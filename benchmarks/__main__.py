@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--only lag|delivery|memory|looks] [--quick]`: measure and print, in under three minutes."""
+"""`python -m benchmarks [--only lag|knowing|delivery|memory|looks] [--quick]`: measure and print, in some minutes."""
 
 import argparse
 import os
@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import delivery, lag, memory
+from benchmarks import delivery, knowing, lag, memory
 
 PARTS: Final[dict[str, Callable[..., None]]] = {
     "lag": lag.report,
+    "knowing": knowing.report,
     "delivery": delivery.report,
     "memory": memory.report_memory,
     "looks": memory.report_looks,

@@ -16,7 +16,7 @@ NEVER: Final = float("-inf")
 NOT_DUE: Final = float("inf")
 SHORT: Final = 2
 """Pages up to which a list counts as short: read often, and worth waiting for before a GetRun is spent."""
-LONG_RUNNING: Final = 0.8
+LONG_RUNNING: Final = 1.0
 """Urgency of a long RUNNING list beside short ones: most of what leaves it shows itself in STOPPING."""
 SLOW: Final = 0.3
 """Urgency of a page of the PENDING list where it is long, or what is new shows elsewhere, and of the ended lists: what

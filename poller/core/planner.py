@@ -102,6 +102,7 @@ class _Slot:
     due: float
     serial: int
     by_rule: bool
+    created: float = NEVER
     shown: float = NEVER
     answered: float = NEVER
     missing: float | None = None
@@ -163,6 +164,8 @@ class Planner:
             self._leave(known.run_id, slot)
             slot.rank = rank
             self._join(known.run_id, slot)
+        if known.creation_time is not None:
+            slot.created = known.creation_time.timestamp()
         if shown is not None:
             slot.shown = max(slot.shown, shown)
         if in_batch:
@@ -305,13 +308,21 @@ class Planner:
 
     # --- how a page went -------------------------------------------------------------------------------------------
 
-    def page_read(self, look: ListLook, token: str | None, now: float) -> bool:
-        """A page came; with a `token` the list goes on. True if the list has now been read whole."""
+    def page_read(self, look: ListLook, token: str | None, now: float, *, back_to: float | None = None) -> bool:
+        """A page came; with a `token` the list goes on. True if the list has now been read whole.
+
+        `back_to` is the creationTime, in seconds since 1970, that the reading has come to, where the list shows its
+        order: then a younger run that it did not show is missing already.
+        """
         one, self._lists_answer = self._lists[look.name], True
         if not one.page_came(token):
+            if back_to is not None and look.name.status == "RUNNING" and len(self.parts) == 1:
+                self._look_for_missing(look.name.status, now, begun=one.begun, back_to=back_to)
+                self._ask_about_missing(now)
             return False
         if look.name.status in ACTIVE:
-            self._look_for_missing(look.name.status, now)
+            begun = min(one.whole for one in self._lists_of(look.name.status))
+            self._look_for_missing(look.name.status, now, begun=begun)
         self._ask_about_missing(now)
         return True
 
@@ -419,9 +430,8 @@ class Planner:
 
     # --- runs that left their list ---------------------------------------------------------------------------------
 
-    def _look_for_missing(self, status: str, now: float) -> None:
-        """Note the runs that a whole reading should have shown, and that no request since its first one did."""
-        begun = min(one.whole for one in self._lists_of(status))
+    def _look_for_missing(self, status: str, now: float, *, begun: float, back_to: float = NEVER) -> None:
+        """Note the runs, created after `back_to`, that a reading should have shown and no look since it began did."""
         if status == ACTIVE[0] and self._unseen:  # a batch named them: until all lists were read, any may show them
             all_begun = min(one.whole for every in ACTIVE for one in self._lists_of(every))
             for run_id in [one for one in self._unseen if self._slots[one].due <= all_begun]:
@@ -429,7 +439,9 @@ class Planner:
                 self._slots[run_id].shown = all_begun - self.low
         for run_id in self._members[RANK[status]] - self._unseen:
             slot = self._slots[run_id]
-            if slot.shown < begun and slot.missing is None and slot.priority == _BY_CADENCE and not slot.in_flight:
+            if slot.shown >= begun or (back_to != NEVER and slot.created <= back_to):
+                continue
+            if slot.missing is None and slot.priority == _BY_CADENCE and not slot.in_flight:
                 slot.missing = now
                 slot.parked = True
                 self._missing.add(run_id)

@@ -117,13 +117,16 @@ class Discovery:
         A list of ended runs is read back to the mark where it shows its order, else to its end. `token` brought this
         page: a service that repeats it would be read for ever.
         """
-        if name.status in ENDED_LISTS:
-            self._in_order[name] = self._in_order[name] and newest_first(page.items, self._last_items[name])
-            last = page.items[-1].creation_time if page.items else None
-            self._last_items[name] = last or self._last_items[name]
-            if self._in_order[name] and last is not None and last < self.discovered_through:
-                return None
+        self._in_order[name] = self._in_order[name] and newest_first(page.items, self._last_items[name])
+        last = page.items[-1].creation_time if page.items else None
+        self._last_items[name] = last or self._last_items[name]
+        if name.status in ENDED_LISTS and self._in_order[name] and last is not None and last < self.discovered_through:
+            return None
         return None if page.token == token else page.token
+
+    def back_to(self, name: ListName) -> datetime | None:
+        """The creationTime that the reading of a list has come to; None where it has not shown its order."""
+        return self._last_items[name] if self._in_order[name] else None
 
     def finished(self, name: ListName, *, ended_lists_are_read: bool) -> bool:
         """A list was read whole: move the mark; True if it moved.

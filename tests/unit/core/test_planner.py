@@ -1,5 +1,7 @@
 """What the planner asks next, told what was seen and what moment it is."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from poller.core.lists import ENDED_LISTS
@@ -207,6 +209,26 @@ def test_a_run_that_no_list_shows_is_asked_about_first() -> None:
     planner.follow(known("9", None, Question.FIRST), 0)
     read(planner, 0, shows={"STOPPING": ["0"]})
     assert [look.run_id for look in get_runs(planner, 0)] == ["1", "9"]
+
+
+def test_where_a_long_list_shows_its_order_a_run_is_missed_before_the_list_is_read_whole() -> None:
+    """Each run has its place in the order: once the reading has gone past it, it will not come any more."""
+    created = datetime(2026, 11, 23, 8, tzinfo=UTC)
+    planner = Planner(low=0.1, high=0.1)
+    for number in range(300):
+        run = replace(known(str(number)), creation_time=created - timedelta(seconds=number))
+        planner.follow(run, 0, shown=-1)
+    look = next_of(planner, "RUNNING", 0)
+    for number in range(300):
+        if number not in (7, 250):
+            planner.shown(str(number), 0)
+    planner.page_read(look, "1", 0, back_to=(created - timedelta(seconds=100)).timestamp())
+    while (look := planner.next_list(0.2)) is not None:
+        if look.name.status is None:
+            planner.newest_read(look, [], 0.2, in_order=False, complete=False)
+        elif look.name.status != "RUNNING":  # the rest of that one is still under way
+            planner.page_read(look, None, 0.2)
+    assert [one.run_id for one in get_runs(planner, 0.3)] == ["7"]
 
 
 def test_a_page_that_shows_a_missing_run_after_all_spares_the_get_run() -> None:
