@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from sys import intern
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -68,6 +69,8 @@ NO_CREDENTIALS: Final = (
 """What botocore raises when it finds no credentials that it could sign with."""
 
 _TIMES: Final = ("creationTime", "startTime", "stopTime")
+_SHARED: Final = ("workflowId", "workflowVersionName", "runGroupId")
+"""Members that thousands of runs have in common, and that are remembered of each: one text serves all."""
 _BATCH_TIMES: Final = ("creationTime", "submittedTime", "processedTime", "failedTime")
 
 
@@ -213,6 +216,7 @@ def _snapshot(
     }
     times = {name: _moment(fields[name], name, operation) for name in _TIMES if name in fields}
     fields |= {name: stamp(moment) for name, moment in times.items()}
+    fields |= {name: intern(value) for name in _SHARED if isinstance(value := fields.get(name), str)}
     uuid = fields.get("uuid")
     return Snapshot(
         run_id=run_id,

@@ -21,7 +21,7 @@ from poller.settings.scopes import called, watch_of, watches_by_scope
 LEAST_INTERVAL: Final = timedelta(milliseconds=50)
 """Below this a poller of one run would spend the whole account's quota of GetRun (10/s) twice over."""
 
-LATER_EVENTS: Final = ("overdue", "diagnosed", "sink_failing", "sink_recovered", "cohort.finished")
+LATER_EVENTS: Final = ("diagnosed", "sink_failing", "sink_recovered", "cohort.finished")
 """Events of the contract that this version does not send yet. Naming them is no mistake."""
 
 
