@@ -30,7 +30,10 @@ STATUS_TYPES: Final = tuple(
 )
 RUN_TYPES: Final = (
     *STATUS_TYPES,
-    *(RUN_PREFIX + word for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status", "overdue")),
+    *(
+        RUN_PREFIX + word
+        for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status", "overdue")
+    ),
 )
 POLLER_TYPES: Final = tuple(POLLER_PREFIX + word for word in ("blind", "recovered", "heartbeat"))
 EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, *POLLER_TYPES)

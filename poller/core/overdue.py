@@ -198,7 +198,12 @@ def _workflow_of(step: Transition, after: KnownRun) -> tuple[str, str | None] | 
 
 def _left(step: Transition, status: str | None, since: datetime | None) -> Iterator[tuple[str, datetime, datetime]]:
     """The statuses that a step brings to their end, with when they began and ended."""
-    if step.status not in RANK or step.status == "DELETED" or step.status in ENDS - {"COMPLETED"}:
+    if (
+        step.status is None
+        or step.status not in RANK
+        or step.status == "DELETED"
+        or step.status in ENDS - {"COMPLETED"}
+    ):
         return
     started = step.snapshot.start_time if step.snapshot is not None else None
     ran = RANK[step.status] >= RANK["RUNNING"]

@@ -26,7 +26,7 @@ EmitFirst = Literal["always", "terminal", "never"]
 """Whether the first thing seen of a run is told: a rule may find runs that are older than the watch."""
 
 SinceBy = Literal["stamp", "step", "look"]
-"""How it is known since when a run is in its status: the service's stamp, a step that was seen, or only a first look."""
+"""How it is known since when a run is in its status: a stamp of the service, a step that was seen, or a first look."""
 
 
 class Verdict(StrEnum):
@@ -147,12 +147,12 @@ class KnownRun:
 
     `by_rule` is True where discovery found it, False where somebody named its id. `status` is the last one that we
     understood, told or not; None before the first. `since` is when the run entered it, as well as we know, and
-    `since_by` how well that is; `seen_at` when the request was sent that last showed it. `incarnation` is the identity in event ids, fixed with the first
-    event. `batch_id` is the batch that named the run and its uuid: its list items are this incarnation, without a
-    GetRun. `refused` is True from an `unreachable` on until a GetRun answers. `successor` is there only until the last
-    event of this incarnation is told. `question` is what a GetRun is needed for now, None where the cadence decides.
-    `overdue_in` is the status in which it was told to be overdue last. Of its workflow and group the ids are kept: what
-    is usual for it depends on them.
+    `since_by` how well that is; `seen_at` when the request was sent that last showed it. `incarnation` is the identity
+    in event ids, fixed with the first event. `batch_id` is the batch that named the run and its uuid: its list items
+    are this incarnation, without a GetRun. `refused` is True from an `unreachable` on until a GetRun answers.
+    `successor` is there only until the last event of this incarnation is told. `question` is what a GetRun is needed
+    for now, None where the cadence decides. `overdue_in` is the status in which it was last told to be overdue. Of its
+    workflow and group the ids are kept: what is usual for it depends on them.
     """
 
     run_id: str

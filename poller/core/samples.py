@@ -107,7 +107,8 @@ def _life(kind: str, run_id: str, at: datetime) -> list[Transition]:
     elif kind == "contradicted":
         last = [lambda known: observe(known, look("FAILED")), lambda known: observe(known, look("COMPLETED"))]
     elif kind == "overdue":
-        last = [lambda known: tell_overdue(known, _LIMIT, replace(look("RUNNING"), asked_at=at), factor=3.0)]
+        seen = replace(look("RUNNING"), asked_at=at, answered_at=at + _LATENCY)
+        last = [lambda known: tell_overdue(known, _LIMIT, seen, factor=3.0)]
     else:
         last = [lambda known: observe(known, look("PAUSED"))]  # unknown_status
     known, told = KnownRun(run_id), list[Transition]()

@@ -65,6 +65,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _one_watch_each,
         _runs,
         _discovery,
+        _overdue,
         _polling,
         _record,
         _http,
@@ -203,6 +204,15 @@ def _discovery(settings: Settings) -> Iterator[Problem]:
                     "narrows discovery, which is off; set discover = true or take it out",
                     (("watch", index, "discover"),),
                 )
+
+
+def _overdue(settings: Settings) -> Iterator[Problem]:
+    for index, watch in enumerate(settings.watch):
+        if 0 < watch.overdue_factor < 1:
+            yield Problem(
+                ("watch", index, "overdue_factor"),
+                f"({watch.overdue_factor:g}) would call every other run overdue; give 1 or more, or 0 for none",
+            )
 
 
 def _polling(settings: Settings) -> Iterator[Problem]:
