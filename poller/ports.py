@@ -337,8 +337,8 @@ class Store(Protocol):
 
         Goes: events recorded before `before` with their settled deliveries, ended runs' snapshots, deliveries of sinks
         gone since then, stays to which none was added since then. Remains: live runs, owed events of sinks in force,
-        and for a year (for ever while `keep`, scope -> run ids, names the run) a tombstone: ARN, uuid, last status, next
-        sequence.
+        and for a year (for ever while `keep`, scope -> run ids, names the run) a tombstone: ARN, uuid, last status,
+        next sequence.
         """
         ...
 
