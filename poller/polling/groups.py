@@ -97,6 +97,11 @@ class Groups:
         """When the next group is to be asked about; infinite if none is."""
         return min((one.due for one in self._wanted.values() if not one.in_flight), default=NOT_DUE)
 
+    def attempts(self, group_id: str) -> int:
+        """How often a group was asked about since it was wanted."""
+        wanted = self._wanted.get(group_id)
+        return 0 if wanted is None else wanted.attempts
+
     def answered(self, group_id: str, limits: GroupLimits) -> None:
         """GetRunGroup answered."""
         self._know(group_id, limits, None)

@@ -395,7 +395,7 @@ class Rounds:
             failures = self._batch_failures[look.batch_id] = self._batch_failures.get(look.batch_id, 0) + 1
             facts = {"batch": look.batch_id}
         elif isinstance(look, GroupLook):
-            failures, facts = 1, {"group": look.group_id}
+            failures, facts = self.overdues.groups.attempts(look.group_id), {"group": look.group_id}
         else:
             self._list_failures += 1
             self.listings.pages_lost = True
