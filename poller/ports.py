@@ -9,8 +9,9 @@ from typing import Any, Literal, Protocol
 from poller.core.batches import BatchSnapshot, KnownBatch
 from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
 from poller.core.events import Draft, Event
+from poller.core.overdue import Stays
 from poller.core.routing import Route
-from poller.core.runs import Json, KnownRun, Snapshot
+from poller.core.runs import GroupLimits, Json, KnownRun, Snapshot
 from poller.core.values import SinkSettings
 
 
@@ -89,6 +90,8 @@ class RunService(Protocol):
         """One page of at most 100 submissions."""
         ...
 
+    async def get_run_group(self, group_id: str) -> GroupLimits: ...
+
     async def manifest(
         self,
         run_id: str,
@@ -150,8 +153,9 @@ class WatchRow:
 class Round:
     """What one transaction writes: the runs as they are known now, and the events that this took.
 
-    `snapshots` are the fields of GetRun answers to keep, by run id. Everything belongs to `scope`; events that the
-    poller makes of itself come with no runs and no scope.
+    `snapshots` are the fields of GetRun answers to keep, by run id. `stays` are the whole of what is to be known from
+    now on of a workflow's stays in a status. Everything belongs to `scope`; events that the poller makes of itself come
+    with no runs and no scope.
     """
 
     at: datetime
@@ -161,6 +165,7 @@ class Round:
     drafts: Sequence[Draft] = ()
     state: ScopeState | None = None
     batches: Sequence[KnownBatch] = ()
+    stays: Sequence[Stays] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +226,10 @@ class Store(Protocol):
     async def scopes(self) -> list[ScopeState]: ...
 
     async def merge_scopes(self, gone: str, kept: str, *, discovered_through: datetime | None) -> None:
-        """Hold under the name `kept` what is held under `gone`: runs, snapshots, events, incarnations; not the watches.
+        """Hold under the name `kept` what is held under `gone`: runs, snapshots, events, stays; not the watches.
 
-        Of a run under both names that one stays which changed last; one that has no status yet does not count.
+        Of a run under both names that one stays which changed last; one that has no status yet does not count. Of the
+        stays of one workflow in one status under both names those of `kept` stay.
         `discovered_through`, if given, is the mark of `kept` from now on; `gone` keeps its account, and has no mark.
         """
         ...
@@ -238,6 +244,10 @@ class Store(Protocol):
 
     async def batches(self, scope: str) -> list[KnownBatch]:
         """What is remembered of the batches of a scope."""
+        ...
+
+    async def stays(self, scope: str) -> list[Stays]:
+        """How long the last runs of each workflow of a scope were in each status."""
         ...
 
     async def snapshots(self, scope: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
@@ -332,8 +342,9 @@ class Store(Protocol):
         """Drop what retention allows to drop; how many events went.
 
         Goes: events recorded before `before` with their settled deliveries, ended runs' snapshots, deliveries of sinks
-        gone since then. Stays: live runs, owed events of sinks in force, and for a year (for ever while `keep`, scope
-        -> run ids, names the run) a tombstone: ARN, uuid, last status, next sequence.
+        gone since then, stays to which none was added since then. Remains: live runs, owed events of sinks in force,
+        and for a year (for ever while `keep`, scope -> run ids, names the run) a tombstone: ARN, uuid, last status,
+        next sequence.
         """
         ...
 

@@ -4,12 +4,15 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
 from poller.core.errors import ConfigError
 from poller.core.events import Place
+from poller.core.machine import ACTIVE
+from poller.core.overdue import Terms
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
@@ -124,6 +127,7 @@ async def open_parts(
                     pace=pace_of(settings),
                     rule=rule_of(watch),
                     run_ids=run_ids_of(watch),
+                    terms=terms_of(watch),
                     include=include,
                 )
             )
@@ -197,6 +201,13 @@ def pace_of(settings: Settings) -> Pace:
 def rule_of(watch: WatchSettings) -> Rule:
     """What `[watch]` says of discovery."""
     return Rule(watch.discover, tuple(watch.run_group_ids), watch.name_prefix, watch.emit_first, tuple(watch.batch_ids))
+
+
+def terms_of(watch: WatchSettings) -> Terms:
+    """What `[watch]` calls too long; a status without a deadline has none."""
+    deadlines = {status: getattr(watch.deadline, status) for status in ACTIVE}
+    given = {status: deadline for status, deadline in deadlines.items() if deadline > timedelta(0)}
+    return Terms(given, watch.overdue_factor)
 
 
 def run_ids_of(watch: WatchSettings) -> list[str]:

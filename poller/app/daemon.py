@@ -13,7 +13,7 @@ import structlog
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from poller.app.build import Parts, open_parts, rule_of, run_ids_of
+from poller.app.build import Parts, open_parts, rule_of, run_ids_of, terms_of
 from poller.app.http import serve_http
 from poller.core.errors import PollerError, StoreUnavailable
 from poller.core.events import PollerData, poller_event
@@ -173,6 +173,9 @@ def _watch_anew(parts: Parts, new: Settings) -> None:
         parts.twins.part()  # whether they can go on as one depends on what they discover
     for scope, rule, run_ids in changed:
         scope.watch_anew(rule, run_ids)
+    for scope, watch in zip(parts.scopes, watches_anew(parts.settings, new), strict=True):
+        if watch is not None and terms_of(watch) != scope.terms:
+            scope.use_terms(terms_of(watch))
 
 
 async def _closed(outlet: Outlet) -> None:

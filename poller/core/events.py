@@ -17,7 +17,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from poller.core.batches import BATCH_ENDS, BATCH_TYPES, BatchTransition
 from poller.core.machine import Transition
-from poller.core.runs import Json, incarnation_of
+from poller.core.runs import GroupFacts, GroupLimits, Json, Overdue, incarnation_of
 
 NAMESPACE: Final = UUID("5d6a1f5e-6b0b-5c1b-9a55-0f6d1c8b7e42")
 """Of all event ids; never to be changed: receivers deduplicate by them."""
@@ -30,7 +30,10 @@ STATUS_TYPES: Final = tuple(
 )
 RUN_TYPES: Final = (
     *STATUS_TYPES,
-    *(RUN_PREFIX + word for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status")),
+    *(
+        RUN_PREFIX + word
+        for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status", "overdue")
+    ),
 )
 POLLER_TYPES: Final = tuple(POLLER_PREFIX + word for word in ("blind", "recovered", "heartbeat"))
 EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, *POLLER_TYPES)
@@ -39,7 +42,7 @@ PRIVATE_FIELDS: Final = ("parameters", "definition", "engineSettings", "sessionP
 """GetRun members that are neither stored nor sent unless `[privacy] include` names them."""
 
 
-_ADDED_FIELDS: Final = frozenset({"evidence", "recovered_from", "replaced_by", "reappeared", "redacted"})
+_ADDED_FIELDS: Final = frozenset({"evidence", "recovered_from", "replaced_by", "reappeared", "overdue", "redacted"})
 """Members of `data` that are there only where they say something; all others are null, never missing."""
 
 
@@ -49,6 +52,38 @@ def _never_missing(schema: dict[str, Json]) -> None:
     schema["required"] = [name for name in schema["properties"] if name not in optional]
     for member in schema["properties"].values():
         member.pop("default", None)
+
+
+class PendingReason(BaseModel):
+    """What is known of the group of a run that waits. Facts: why it waits the service does not say."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=_never_missing)
+
+    run_group_id: str = Field(description="The run group that the run is in.")
+    max_runs: int | None = Field(description="How many runs of it may be active at once; null: no limit, or unknown.")
+    max_cpus: int | None = Field(description="How many CPUs they may use at once.")
+    max_gpus: int | None = Field(description="How many GPUs they may use at once.")
+    max_duration_minutes: int | None = Field(description="How long each of them may run.")
+    active_runs_seen: int = Field(description="Followed runs of it seen in STARTING, RUNNING or STOPPING.")
+    seen_at: datetime = Field(description="When these figures were read.")
+    limits_unknown: str | None = Field(description="Why the limits are not known; null where they are.")
+
+
+class OverdueData(BaseModel):
+    """The figures of `healthomics.run.overdue`. What is unknown is null."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=_never_missing)
+
+    status: str = Field(description="The status that the run stays in.")
+    since: datetime = Field(description="Since when it is there, as well as is known.")
+    since_source: Literal["creationTime", "startTime", "observed_at"]
+    seconds: float = Field(description="How long it has been there, at least: until it was asked about last.")
+    limit_seconds: float = Field(description="How long it may be there.")
+    basis: Literal["deadline", "usual"] = Field(description="Which limit it is past: the shorter one.")
+    usual_seconds: float | None = Field(description="How long runs of its workflow usually are in this status.")
+    known_runs: int | None = Field(description="Of how many runs that is the median.")
+    factor: float | None = Field(description="How many times that is too long; null where nobody asked for it.")
+    pending_reason: PendingReason | None = Field(description="What is known of its group, for a run in PENDING.")
 
 
 class RunData(BaseModel):
@@ -92,6 +127,7 @@ class RunData(BaseModel):
     recovered_from: str | None = Field(None, description="Where an end was read that GetRun could not show any more.")
     replaced_by: str | None = Field(None, description="The uuid of the incarnation that has taken this one's id.")
     reappeared: bool | None = Field(None, description="True where the run had been given up before.")
+    overdue: OverdueData | None = Field(None, description="For how long it is where it is, and how long it may be.")
     redacted: list[str] | None = Field(None, description="Fields that are null because they were left out.")
 
 
@@ -447,8 +483,38 @@ def _run_data(transition: Transition, place: Place, fields: Mapping[str, Json]) 
         "recovered_from": transition.recovered_from,
         "replaced_by": transition.replaced_by,
         "reappeared": transition.reappeared or None,
+        "overdue": _overdue_data(transition.overdue) if transition.overdue is not None else None,
     }
     return data | {name: value for name, value in extras.items() if value is not None}
+
+
+def _overdue_data(overdue: Overdue) -> dict[str, Json]:
+    return {
+        "status": overdue.status,
+        "since": stamp(overdue.since),
+        "since_source": overdue.since_source,
+        "seconds": overdue.seconds,
+        "limit_seconds": overdue.limit_seconds,
+        "basis": overdue.basis,
+        "usual_seconds": overdue.usual_seconds,
+        "known_runs": overdue.known_runs,
+        "factor": overdue.factor,
+        "pending_reason": _pending_reason(overdue.group) if overdue.group is not None else None,
+    }
+
+
+def _pending_reason(group: GroupFacts) -> dict[str, Json]:
+    limits = group.limits or GroupLimits()
+    return {
+        "run_group_id": group.group_id,
+        "max_runs": limits.max_runs,
+        "max_cpus": limits.max_cpus,
+        "max_gpus": limits.max_gpus,
+        "max_duration_minutes": limits.max_duration,
+        "active_runs_seen": group.active_seen,
+        "seen_at": stamp(group.seen_at),
+        "limits_unknown": group.unknown_because,
+    }
 
 
 def _times_then(transition: Transition, fields: Mapping[str, Json]) -> tuple[datetime | None, datetime | None]:

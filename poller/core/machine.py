@@ -15,6 +15,7 @@ from typing import Final, Literal, NamedTuple, assert_never
 from poller.core.runs import (
     Evidence,
     KnownRun,
+    Overdue,
     Question,
     Snapshot,
     Verdict,
@@ -93,6 +94,7 @@ class Transition:
     recovered_from: str | None = None
     replaced_by: str | None = None
     reappeared: bool = False
+    overdue: Overdue | None = None
 
 
 class Observed(NamedTuple):
@@ -278,6 +280,7 @@ def _take(known: KnownRun, seen: Snapshot, *, evidence: tuple[str, ...] = ()) ->
         known if silent else after,
         status=seen.status,
         since=transition.occurred_at,
+        since_by="stamp" if transition.occurred_at_source != "observed_at" else "look" if transition.first else "step",
         seen_at=seen.asked_at,
         verdict=Verdict.ENDED if ended else known.verdict,
         end_seen=None if ended else known.end_seen,
@@ -476,13 +479,32 @@ def _without_answer(
 
 
 def _identified(known: KnownRun, seen: Snapshot) -> KnownRun:
-    """Take over the identity that an answer brings; what is known of it already stands."""
+    """Take over the identity that an answer brings, and where the run belongs; what is known already stands."""
     uuid, created = known.uuid or seen.uuid, known.creation_time
     if created is None and seen.creation_time is not None:
         created = cut_to_milliseconds(seen.creation_time)
-    if uuid == known.uuid and created is known.creation_time:
+    workflow_id = known.workflow_id or _text(seen, "workflowId")
+    version = known.workflow_version or _text(seen, "workflowVersionName")
+    group_id = known.run_group_id or _text(seen, "runGroupId")
+    if (
+        uuid == known.uuid
+        and created is known.creation_time
+        and (workflow_id, version, group_id) == (known.workflow_id, known.workflow_version, known.run_group_id)
+    ):
         return known
-    return replace(known, uuid=uuid, creation_time=created)
+    return replace(
+        known,
+        uuid=uuid,
+        creation_time=created,
+        workflow_id=workflow_id,
+        workflow_version=version,
+        run_group_id=group_id,
+    )
+
+
+def _text(seen: Snapshot, name: str) -> str | None:
+    value = seen.fields.get(name)
+    return value if isinstance(value, str) and value else None
 
 
 def _again(known: KnownRun) -> KnownRun:

@@ -25,6 +25,9 @@ Json = Any
 EmitFirst = Literal["always", "terminal", "never"]
 """Whether the first thing seen of a run is told: a rule may find runs that are older than the watch."""
 
+SinceBy = Literal["stamp", "step", "look"]
+"""How it is known since when a run is in its status: a stamp of the service, a step that was seen, or a first look."""
+
 
 class Verdict(StrEnum):
     """Why an incarnation is looked at no more."""
@@ -93,15 +96,63 @@ class Successor:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupLimits:
+    """What a run group allows, as GetRunGroup says; None where it sets no limit. `max_duration` is in minutes."""
+
+    max_runs: int | None = None
+    max_cpus: int | None = None
+    max_gpus: int | None = None
+    max_duration: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFacts:
+    """What is known of the run group of a run that waits: facts, of which people draw the conclusion.
+
+    `active_seen` is how many runs of the group were known, at `seen_at`, to be in STARTING, RUNNING or STOPPING, of
+    those that are followed. `limits` are None where the service did not tell; `unknown_because` says why.
+    """
+
+    group_id: str
+    limits: GroupLimits | None
+    active_seen: int
+    seen_at: datetime
+    unknown_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The figures of a run that stays in one status for longer than it may.
+
+    `seconds` is how long it has been there at least: up to the request that showed it. `limit_seconds` is the shorter
+    one of the watch's deadline and `factor` times what is usual; `basis` says which that was. `usual_seconds` is the
+    median of the `known_runs` last runs of its workflow; None while too few are known, or nobody asked.
+    """
+
+    status: str
+    since: datetime
+    since_source: str
+    seconds: float
+    limit_seconds: float
+    basis: Literal["deadline", "usual"]
+    usual_seconds: float | None = None
+    known_runs: int | None = None
+    factor: float | None = None
+    group: GroupFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KnownRun:
     """All that is remembered of a run's newest incarnation.
 
     `by_rule` is True where discovery found it, False where somebody named its id. `status` is the last one that we
-    understood, told or not; None before the first. `since` is when the run entered it, as well as we know; `seen_at`
-    when the request was sent that last showed it. `incarnation` is the identity in event ids, fixed with the first
-    event. `batch_id` is the batch that named the run and its uuid: its list items are this incarnation, without a
-    GetRun. `refused` is True from an `unreachable` on until a GetRun answers. `successor` is there only until the last
-    event of this incarnation is told. `question` is what a GetRun is needed for now, None where the cadence decides.
+    understood, told or not; None before the first. `since` is when the run entered it, as well as we know, and
+    `since_by` how well that is; `seen_at` when the request was sent that last showed it. `incarnation` is the identity
+    in event ids, fixed with the first event. `batch_id` is the batch that named the run and its uuid: its list items
+    are this incarnation, without a GetRun. `refused` is True from an `unreachable` on until a GetRun answers.
+    `successor` is there only until the last event of this incarnation is told. `question` is what a GetRun is needed
+    for now, None where the cadence decides. `overdue_in` is the status in which it was last told to be overdue. Of its
+    workflow and group the ids are kept: what is usual for it depends on them.
     """
 
     run_id: str
@@ -113,6 +164,7 @@ class KnownRun:
     incarnation: str | None = None
     status: str | None = None
     since: datetime | None = None
+    since_by: SinceBy = "look"
     seen_at: datetime | None = None
     looked: bool = False
     told: bool = False
@@ -127,6 +179,10 @@ class KnownRun:
     reappeared: bool = False
     refused: bool = False
     successor: Successor | None = None
+    workflow_id: str | None = None
+    workflow_version: str | None = None
+    run_group_id: str | None = None
+    overdue_in: str | None = None
 
     @property
     def live(self) -> bool:

@@ -38,6 +38,7 @@ from poller.core.events import (
     stamp,
 )
 from poller.core.machine import ENDS, RANK, Observed, Transition, observe, refuse, vanish
+from poller.core.overdue import Limit, tell_overdue
 from poller.core.runs import Json, KnownRun, Snapshot
 
 SAMPLE_TYPES: Final = EVENT_TYPES
@@ -47,6 +48,7 @@ SAMPLE_PLACE: Final = Place("sample", "us-east-1", "123456789012")
 
 _LATENCY: Final = timedelta(milliseconds=120)
 _RUNTIME: Final = timedelta(minutes=90)
+_LIMIT: Final = Limit(timedelta(minutes=90), "usual", usual_seconds=1800.0, known_runs=12)
 
 
 def sample_event(
@@ -104,6 +106,9 @@ def _life(kind: str, run_id: str, at: datetime) -> list[Transition]:
         last = [lambda known: observe(known, _successor(look("PENDING"), at))]
     elif kind == "contradicted":
         last = [lambda known: observe(known, look("FAILED")), lambda known: observe(known, look("COMPLETED"))]
+    elif kind == "overdue":
+        seen = replace(look("RUNNING"), asked_at=at, answered_at=at + _LATENCY)
+        last = [lambda known: tell_overdue(known, _LIMIT, seen, factor=3.0)]
     else:
         last = [lambda known: observe(known, look("PAUSED"))]  # unknown_status
     known, told = KnownRun(run_id), list[Transition]()

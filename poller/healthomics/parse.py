@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from sys import intern
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from botocore.exceptions import (
 from poller.core.batches import BatchSnapshot
 from poller.core.errors import BadRequest, Blind, Denied, RunGone, ServiceError, Throttled, Transient
 from poller.core.events import PRIVATE_FIELDS, stamp
-from poller.core.runs import RUN_ID, Json, Snapshot
+from poller.core.runs import RUN_ID, GroupLimits, Json, Snapshot
 from poller.healthomics.moments import moment_of
 from poller.ports import BatchPage, BatchRun, Page
 
@@ -68,6 +69,8 @@ NO_CREDENTIALS: Final = (
 """What botocore raises when it finds no credentials that it could sign with."""
 
 _TIMES: Final = ("creationTime", "startTime", "stopTime")
+_SHARED: Final = ("workflowId", "workflowVersionName", "runGroupId")
+"""Members that thousands of runs have in common, and that are remembered of each: one text serves all."""
 _BATCH_TIMES: Final = ("creationTime", "submittedTime", "processedTime", "failedTime")
 
 
@@ -80,7 +83,7 @@ def error_of(error: Exception, operation: str) -> ServiceError:
         code = str(said.get("Code") or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "unknown"))
         kind = BY_CODE.get(code, Transient)
         if kind is RunGone and operation != "GetRun":
-            kind = Transient
+            kind = BadRequest if operation == "GetRunGroup" else Transient  # no run is gone; a group there is not
         if error.operation_name.startswith(("AssumeRole", "GetRoleCredentials")):
             kind = _of_credentials(error, kind)
         return kind(code, str(said.get("Message", "")), operation=operation)
@@ -188,6 +191,25 @@ def batch_page_of(body: bytes) -> BatchPage:
     return BatchPage(tuple(runs), token if isinstance(token, str) and token else None)
 
 
+def group_limits_of(body: bytes, group_id: str) -> GroupLimits:
+    """What a GetRunGroup answer says of limits. Raises: Transient("unreadable") if it is none, or of another group."""
+    operation = "GetRunGroup"
+    answer = _json_object(body, operation)
+    if answer.get("id") != group_id:
+        said = f"asked about run group {group_id}, and the answer is none"
+        raise Transient("unreadable", said, operation=operation)
+    return GroupLimits(
+        max_runs=_whole(answer.get("maxRuns")),
+        max_cpus=_whole(answer.get("maxCpus")),
+        max_gpus=_whole(answer.get("maxGpus")),
+        max_duration=_whole(answer.get("maxDuration")),
+    )
+
+
+def _whole(value: Json) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _counts(summary: Json, suffix: str) -> dict[str, int]:
     """Counters by status in upper case: `runningRunCount` is RUNNING."""
     members = summary.items() if isinstance(summary, dict) else ()
@@ -216,6 +238,7 @@ def _snapshot(
     }
     times = {name: _moment(fields[name], name, operation) for name in _TIMES if name in fields}
     fields |= {name: stamp(moment) for name, moment in times.items()}
+    fields |= {name: intern(value) for name in _SHARED if isinstance(value := fields.get(name), str)}
     uuid = fields.get("uuid")
     return Snapshot(
         run_id=run_id,

@@ -14,9 +14,16 @@ from typing import Any, Final
 from poller.aws import AwsSessions
 from poller.core.batches import BatchSnapshot
 from poller.core.errors import BadRequest, Denied, Transient
-from poller.core.runs import RUN_ID, Snapshot
+from poller.core.runs import RUN_ID, GroupLimits, Snapshot
 from poller.healthomics.logs import WorkflowLogs
-from poller.healthomics.parse import batch_page_of, batch_snapshot_of, error_of, page_of, snapshot_of
+from poller.healthomics.parse import (
+    batch_page_of,
+    batch_snapshot_of,
+    error_of,
+    group_limits_of,
+    page_of,
+    snapshot_of,
+)
 from poller.ports import BatchPage, Clock, Manifest, Page
 
 PAGE_SIZE: Final = 100
@@ -24,6 +31,7 @@ LOGS_ADDRESSES: Final = ("AWS_ENDPOINT_URL_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCH_L
 """Variables that name an address of CloudWatch Logs: by our short name, and by the one that AWS gives it."""
 NOT_ASKED: Final = "NotAsked"
 """The code of a question that is not asked at all: CloudWatch Logs of the real AWS, from an emulated set-up."""
+OPERATIONS: Final = ("GetRun", "ListRuns", "GetBatch", "ListRunsInBatch", "GetRunGroup")
 _RAW: Final = "PollerRawBody"
 
 
@@ -94,6 +102,11 @@ class HealthOmics:
         )
         return batch_page_of(body)
 
+    async def get_run_group(self, group_id: str) -> GroupLimits:
+        """What GetRunGroup says of a group's limits. Raises: ServiceError."""
+        body, *_ = await self._call("GetRunGroup", "get_run_group", id=group_id)
+        return group_limits_of(body, group_id)
+
     async def manifest(
         self,
         run_id: str,
@@ -148,7 +161,7 @@ class HealthOmics:
             "omics", region=self.region, endpoint_url=self.endpoint_url, **self._identity
         )
         if client is not self._prepared:
-            for operation in ("GetRun", "ListRuns", "GetBatch", "ListRunsInBatch"):
+            for operation in OPERATIONS:
                 client.meta.events.register(f"before-parse.omics.{operation}", _take_raw_body)
             self._prepared = client
         return client

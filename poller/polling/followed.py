@@ -11,6 +11,7 @@ import structlog
 from poller.core.batches import BatchTransition, KnownBatch
 from poller.core.cadence import Pace, next_look
 from poller.core.machine import Observed, Step, Transition
+from poller.core.overdue import StayKey, Stays
 from poller.core.runs import Json, KnownRun, Question, Verdict
 from poller.foundation import Foundation
 
@@ -36,6 +37,7 @@ class Work:
     snapshots: dict[str, Mapping[str, Json]] = field(default_factory=dict)
     due: dict[str, float] = field(default_factory=dict)
     shown: dict[str, float] = field(default_factory=dict)
+    stays: dict[StayKey, Stays] = field(default_factory=dict)
     state_changed: bool = False
 
 

@@ -18,6 +18,7 @@ from poller.polling.discovery import Discovery, newest_first
 from poller.polling.followed import Followed, Work
 from poller.polling.ladders import Ladders
 from poller.polling.looks import PageShown
+from poller.polling.overdue import Overdues
 
 log = structlog.get_logger("poller.polling")
 
@@ -39,6 +40,7 @@ class Listings:
         batches: Batches,
         followed: Followed,
         ladders: Ladders,
+        overdues: Overdues,
     ) -> None:
         self.store = foundation.store
         self.gate = foundation.gate
@@ -52,6 +54,7 @@ class Listings:
         self.batches = batches
         self.followed = followed
         self.ladders = ladders
+        self.overdues = overdues
         self.pages_lost = False
         self._ended_read_at = float("-inf")
 
@@ -96,7 +99,7 @@ class Listings:
             known = replace(known, emit_first="always")
         work.shown[run_id] = self.clock.monotonic()  # its reading goes on: that began before
         self.planner.shown(run_id, work.shown[run_id])
-        observed = observe(known, item)
+        observed = self.overdues.judge(observe(known, item), item)
         self.ladders.shown_by_list(known, item)
         waits_already = run_id in followed.runs and not known.live and observed.known == known
         if not waits_already and (observed.known.live or observed.known.question or observed.known != known):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, assert_never
+from typing import Final, Literal, assert_never, get_args
 
 import anyio
 import structlog
@@ -14,14 +14,14 @@ from poller.core.budget import Budget
 from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled, Transient
 from poller.core.patience import Patience, answered, limit_seconds, waited_in_vain
 from poller.core.planner import GetRunLook, ListLook
-from poller.core.runs import Snapshot
+from poller.core.runs import GroupLimits, Snapshot
 from poller.ports import BatchPage, Clock, Page, RunService
 from poller.telemetry import Tally
 
 log = structlog.get_logger("poller.polling")
 
-Operation = Literal["GetRun", "ListRuns", "GetBatch", "ListRunsInBatch"]
-OPERATIONS: Final[tuple[Operation, ...]] = ("GetRun", "ListRuns", "GetBatch", "ListRunsInBatch")
+Operation = Literal["GetRun", "ListRuns", "GetBatch", "ListRunsInBatch", "GetRunGroup"]
+OPERATIONS: Final[tuple[Operation, ...]] = get_args(Operation)
 FAILING_OVER: Final = 50
 """Calls over which the share of those that fail is reckoned."""
 MOST_IN_FLIGHT: Final = 32
@@ -43,7 +43,14 @@ class BatchRunsLook:
     token: str | None
 
 
-Look = GetRunLook | ListLook | BatchLook | BatchRunsLook
+@dataclass(frozen=True, slots=True)
+class GroupLook:
+    """Ask what a run group allows."""
+
+    group_id: str
+
+
+Look = GetRunLook | ListLook | BatchLook | BatchRunsLook | GroupLook
 
 
 def operation_of(look: Look) -> Operation:
@@ -57,6 +64,8 @@ def operation_of(look: Look) -> Operation:
             return "GetBatch"
         case BatchRunsLook():
             return "ListRunsInBatch"
+        case GroupLook():
+            return "GetRunGroup"
         case never:
             assert_never(never)
 
@@ -112,6 +121,14 @@ class BatchRunsShown:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupShown:
+    """GetRunGroup answered."""
+
+    look: GroupLook
+    limits: GroupLimits
+
+
+@dataclass(frozen=True, slots=True)
 class LookFailed:
     """No answer that says anything about a run."""
 
@@ -120,7 +137,7 @@ class LookFailed:
     error: ServiceError
 
 
-Answer = RunShown | RunMissing | RunRefused | PageShown | BatchShown | BatchRunsShown | LookFailed
+Answer = RunShown | RunMissing | RunRefused | PageShown | BatchShown | BatchRunsShown | GroupShown | LookFailed
 
 
 class Looks:
@@ -211,5 +228,7 @@ class Looks:
                 return BatchShown(look, await self.service.get_batch(look.batch_id))
             case BatchRunsLook():
                 return BatchRunsShown(look, await self.service.list_runs_in_batch(look.batch_id, token=look.token))
+            case GroupLook():
+                return GroupShown(look, await self.service.get_run_group(look.group_id))
             case never:
                 assert_never(never)

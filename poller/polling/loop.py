@@ -17,6 +17,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from poller.core.cadence import Pace
 from poller.core.errors import Blind, ServiceError
 from poller.core.events import Place, stamp
+from poller.core.overdue import Terms
 from poller.core.plan import MOST_FAILING, in_words, plan_of
 from poller.core.planner import Planner
 from poller.core.runs import KnownRun
@@ -57,8 +58,9 @@ class _Lane:
 class Scope:
     """One account and region: what is followed in it, and the loop that follows.
 
-    Args: `run_ids` are those that the configuration names. Where there are several scopes `twins` is set, too: one that
-    proves to be the same account and region as an earlier one rests with that, its `keeper`, as one of its `guests`.
+    Args: `run_ids` are those that the configuration names; `terms` say when a run is overdue. Where
+    there are several scopes `twins` is set, too: one that proves to be the same account and region as an earlier one
+    rests with that, its `keeper`, as one of its `guests`.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Scope:
         pace: Pace,
         rule: Rule,
         run_ids: Iterable[str] = (),
+        terms: Terms = Terms(),  # noqa: B008 - frozen
         include: tuple[str, ...] = (),
     ) -> None:
         self.foundation = foundation
@@ -83,6 +86,7 @@ class Scope:
         self.pace = pace
         self.rule = rule
         self.run_ids = frozenset(run_ids)
+        self.terms = terms
         self._rule, self._run_ids = self.rule, self.run_ids
         self.include = include
         self.rounds: Rounds | None = None
@@ -176,6 +180,11 @@ class Scope:
         self.rule, self.run_ids = rule, frozenset(run_ids)
         self._turn.cancel()
 
+    def use_terms(self, terms: Terms) -> None:
+        """Call other runs overdue from now on: answers in flight are asked for again."""
+        self.terms = terms
+        self._turn.cancel()
+
     async def _run(self, task_status: TaskStatus[None]) -> None:
         self._identified = False
         self._open_looks = 0
@@ -208,6 +217,7 @@ class Scope:
             discovery=Discovery(self._rule, state.discovered_through or self._started_at, by_our_clock=first_start),
             rates=lambda: looks.rates | manifests.rates,
             waiters=self._waiters,
+            terms=self.terms,
             include=self.include,
         )
         self._lanes = (
@@ -215,6 +225,7 @@ class Scope:
             _Lane("ListRuns", planner.next_list, planner.wants_list),
             _Lane("GetBatch", rounds.batches.next_batch, rounds.batches.batch_is_due),
             _Lane("ListRunsInBatch", rounds.batches.next_runs, rounds.batches.runs_are_due),
+            _Lane("GetRunGroup", rounds.overdues.groups.next_look, rounds.overdues.groups.are_due),
         )
         if first_start:
             await rounds.keep_state()  # a run that is created from now on is told, whatever befalls us before a look
@@ -278,6 +289,7 @@ class Scope:
             await self.gate.open()
             changed = self._changed
             if not self._stopping:
+                rounds.ask_about_overdue()
                 if rounds.access.sight.suspended:
                     await self._probe(tasks, send, planner, looks, rounds)
                 elif not self._identified:
@@ -410,7 +422,7 @@ class Scope:
             return None  # each commit wakes the loop
         now = self.clock.monotonic()
         due_lanes = [lane.operation for lane in self._lanes if lane.is_due(now)]
-        moments = (planner.next_due(now), rounds.batches.next_due())
+        moments = (planner.next_due(now), rounds.batches.next_due(), rounds.overdues.groups.next_due())
         waits = [moment - now for moment in moments if moment is not None and moment > now]
         if rounds.access.sight.suspended:
             waits = [0.0] if due_lanes else waits
@@ -421,6 +433,7 @@ class Scope:
         if not rounds.access.sight.blind:
             waits += self._seconds_until(rounds.verdicts.next_at())
         waits += self._seconds_until(rounds.access.blind_at())
+        waits += self._seconds_until(rounds.overdues.agenda.next_at())
         finite = [wait for wait in waits if wait != float("inf")]
         return max(min(finite), 0.001) if finite else None
 
@@ -429,6 +442,7 @@ class Scope:
 
     async def _take_up(self, rounds: Rounds) -> None:
         """Put on the agenda what the record was following and what the configuration names."""
+        rounds.overdues.take_up(await self.gate.insist(lambda: self.store.stays(self.name)))
         live = await self.gate.insist(lambda: self.store.live_runs(self.name))
         wanted = [known for known in live if self._rule.reads_lists or not known.by_rule]
         await self._read_watches(rounds)

@@ -15,8 +15,9 @@ import structlog
 from poller.core.batches import observe_batch
 from poller.core.cadence import Pace
 from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled
-from poller.core.events import Draft, batch_event, event_of, short_type
+from poller.core.events import Draft, Event, batch_event, event_of, short_type
 from poller.core.machine import Observed, Step, missed, observe, refuse
+from poller.core.overdue import Terms
 from poller.core.planner import GetRunLook, Planner
 from poller.core.retries import full_jitter
 from poller.core.runs import Json, KnownRun, Question
@@ -35,6 +36,8 @@ from poller.polling.looks import (
     BatchRunsLook,
     BatchRunsShown,
     BatchShown,
+    GroupLook,
+    GroupShown,
     Look,
     LookFailed,
     PageShown,
@@ -44,6 +47,7 @@ from poller.polling.looks import (
     operation_of,
 )
 from poller.polling.manifests import Manifests
+from poller.polling.overdue import Overdues
 from poller.polling.partings import Partings
 from poller.polling.verdicts import Verdicts
 from poller.polling.waiters import Waiters
@@ -62,7 +66,8 @@ _LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
 class Rounds:
     """What one scope knows, and the one way in which it comes to know more.
 
-    Args: `include` names the private fields to keep and send; `rates` tells the learned calls per second.
+    Args: `include` names the private fields to keep and send; `rates` tells the learned calls per second; `terms` say
+    when a run is overdue.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Rounds:
         pace: Pace,
         rates: Callable[[], Mapping[str, float]],
         waiters: Waiters,
+        terms: Terms,
         include: Sequence[str] = (),
     ) -> None:
         self.access = access
@@ -95,6 +101,7 @@ class Rounds:
         self.include = include
         self.followed = Followed(foundation, pace)
         self.runs = self.followed.runs
+        self.overdues = Overdues(foundation, terms, self.runs)
         self.ladders = Ladders(planner, manifests, pace, self.runs, self.clock.now, self.clock.monotonic)
         self.listings = Listings(
             foundation,
@@ -105,6 +112,7 @@ class Rounds:
             batches=batches,
             followed=self.followed,
             ladders=self.ladders,
+            overdues=self.overdues,
         )
         self.partings = Partings(manifests)
         self.verdicts = Verdicts(self.ladders, self.partings, access)
@@ -151,6 +159,15 @@ class Rounds:
                     self._batch_shown(work, answer)
                 case BatchRunsShown():
                     await self._batch_runs_shown(work, answer)
+                case GroupShown():
+                    self.access.answered()
+                    self.overdues.groups.answered(answer.look.group_id, answer.limits)
+                    self._group_landed(work, answer.look)
+                case LookFailed(look=GroupLook() as look):
+                    self._failed(look, answer.error)
+                    self.access.failed(answer.error, answer.answered_at)
+                    self.overdues.groups.failed(look.group_id, answer.error)
+                    self._group_landed(work, look)
                 case LookFailed():
                     self._failed(answer.look, answer.error)
                     self.access.failed(answer.error, answer.answered_at)
@@ -188,6 +205,7 @@ class Rounds:
         for known in runs:
             self.runs[known.run_id] = known
             self.planner.follow(known, now)
+            self.overdues.plan(known)
 
     async def let_go(self, run_id: str) -> None:
         """Look at a run no more; what is known of it stays in the record."""
@@ -200,6 +218,7 @@ class Rounds:
         self.planner.drop(run_id)
         self.ladders.leave(run_id)
         self.access.forget(run_id)
+        self.overdues.drop(run_id)
         self._failures.pop(run_id, None)
         self._retry_at.pop(run_id, None)
 
@@ -217,6 +236,14 @@ class Rounds:
         if known is not None and run_id not in self.ladders and run_id not in self.partings:
             asked = replace(known, question=known.question or Question.FIRST)
             self.planner.follow(asked, self.clock.monotonic())
+
+    def ask_about_overdue(self) -> None:
+        """Have the runs asked about whose moment has come: whether they are still where they were, an answer tells."""
+        now = self.clock.monotonic()
+        for run_id in self.overdues.turned():
+            known = self.runs.get(run_id)
+            if known is not None and run_id not in self.ladders and run_id not in self.partings:
+                self.planner.follow(known, max(now, self._retry_at.get(run_id, 0.0)))
 
     async def climb(self) -> None:
         """Judge the runs of which nothing more is to be asked: by their manifests, else they are gone."""
@@ -284,7 +311,7 @@ class Rounds:
             self.ladders.leave(run_id)
             self.partings.hold(work.runs[run_id], snapshot, self.clock.now() + self.pace.vanish_deadline)
             return
-        observed = observe(known, snapshot)
+        observed = self.overdues.judge(observe(known, snapshot), snapshot)
         if not known.looked or observed.transitions:
             work.snapshots[run_id] = snapshot.fields
         self.followed.apply(work, observed)
@@ -353,6 +380,11 @@ class Rounds:
         if listed is not None:
             work.batches[batch_id] = listed
 
+    def _group_landed(self, work: Work, look: GroupLook) -> None:
+        """Tell what waited for a run group, if it need not wait any longer."""
+        for observed in self.overdues.judge_held(look.group_id, work):
+            self.followed.apply(work, observed)
+
     def _failed(self, look: Look, error: ServiceError) -> None:
         """Count and log a look that brought nothing, and note how often it did."""
         operation = operation_of(look)
@@ -363,6 +395,8 @@ class Rounds:
         elif isinstance(look, BatchLook | BatchRunsLook):
             failures = self._batch_failures[look.batch_id] = self._batch_failures.get(look.batch_id, 0) + 1
             facts = {"batch": look.batch_id}
+        elif isinstance(look, GroupLook):
+            failures, facts = self.overdues.groups.attempts(look.group_id), {"group": look.group_id}
         else:
             self._list_failures += 1
             self.listings.pages_lost = True
@@ -379,6 +413,7 @@ class Rounds:
         batches = [known for known in work.batches.values() if self.batches.is_news(known)]
         if not (changed or batches or work.transitions or work.state_changed or news):
             return
+        self.overdues.learn(work)
         drafts = await self._drafts(work)
         if news is not None:
             drafts.append(news)
@@ -392,11 +427,15 @@ class Rounds:
             drafts=drafts,
             state=self._state() if work.state_changed else None,
             batches=batches,
+            stays=tuple(work.stays.values()),
         )
         events = await self.gate.insist(lambda: self.store.commit_round(round_))
+        self.overdues.learned(work.stays)
         for event in events:
             if event.kind in _LOST:
                 log.warning(_LOST[event.kind], run=event.run_id, evidence=event.data.get("evidence"))
+            elif event.kind == "overdue":
+                log.info("run.overdue", run=event.run_id, **_figures(event))
             elif event.run_id is not None:
                 log.info("run.transition", run=event.run_id, type=event.kind, name=event.data.get("name"))
             self.tally.add("events", type=short_type(event.type))
@@ -427,6 +466,8 @@ class Rounds:
     def _landed(self, answer: Answer) -> None:
         """Free what was under way; a failed look is made again after a backoff."""
         now, look = self.clock.monotonic(), answer.look
+        if isinstance(look, GroupLook):
+            return  # it landed with what waited for it
         if isinstance(look, BatchLook | BatchRunsLook):
             self._batch_landed(look, answer, now)
         elif isinstance(look, GetRunLook):
@@ -467,6 +508,7 @@ class Rounds:
                 self.runs[run_id] = known
                 due = max(work.due[run_id], self._retry_at.get(run_id, 0.0))
                 self.planner.follow(known, due, shown=work.shown.get(run_id))
+                self.overdues.plan(known)
             else:
                 self._let_go(run_id)
         for known_batch in work.batches.values():
@@ -476,3 +518,9 @@ class Rounds:
 
     def _backoff(self, failures: int) -> float:
         return full_jitter(failures, FIRST_RETRY, self.pace.max_interval, self.chance()).total_seconds()
+
+
+def _figures(event: Event) -> dict[str, Json]:
+    """What a log line says of a run that is overdue."""
+    figures = event.data["overdue"]
+    return {name: figures[name] for name in ("status", "seconds", "limit_seconds", "basis")}

@@ -21,7 +21,7 @@ from poller.settings.scopes import called, watch_of, watches_by_scope
 LEAST_INTERVAL: Final = timedelta(milliseconds=50)
 """Below this a poller of one run would spend the whole account's quota of GetRun (10/s) twice over."""
 
-LATER_EVENTS: Final = ("overdue", "diagnosed", "sink_failing", "sink_recovered", "cohort.finished")
+LATER_EVENTS: Final = ("diagnosed", "sink_failing", "sink_recovered", "cohort.finished")
 """Events of the contract that this version does not send yet. Naming them is no mistake."""
 
 
@@ -65,6 +65,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _one_watch_each,
         _runs,
         _discovery,
+        _overdue,
         _polling,
         _record,
         _http,
@@ -203,6 +204,15 @@ def _discovery(settings: Settings) -> Iterator[Problem]:
                     "narrows discovery, which is off; set discover = true or take it out",
                     (("watch", index, "discover"),),
                 )
+
+
+def _overdue(settings: Settings) -> Iterator[Problem]:
+    for index, watch in enumerate(settings.watch):
+        if 0 < watch.overdue_factor < 1:
+            yield Problem(
+                ("watch", index, "overdue_factor"),
+                f"({watch.overdue_factor:g}) would call every other run overdue; give 1 or more, or 0 for none",
+            )
 
 
 def _polling(settings: Settings) -> Iterator[Problem]:

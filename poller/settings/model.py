@@ -16,15 +16,16 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    GetJsonSchemaHandler,
     SerializeAsAny,
     ValidationError,
     ValidationInfo,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from poller.core.errors import ConfigError
 from poller.core.runs import RUN_ARN, RUN_ID, EmitFirst
-from poller.core.values import Duration, OmittableField, Secret, SinkSettings
+from poller.core.values import Duration, OmittableField, Secret, SinkSettings, parse_duration
 
 PrivateField = Literal["parameters", "definition", "engineSettings", "sessionPolicy"]
 """`core.events.PRIVATE_FIELDS` as a type: what `[privacy] include` may name."""
@@ -167,6 +168,34 @@ class AwsSettings(Table):
     )
 
 
+class Deadlines(Table):
+    """`[watch] deadline`: the longest time in each status, by its name."""
+
+    PENDING: Duration = Field(timedelta(0), description="Longest time in the queue; 0 = as long as it takes.")
+    STARTING: Duration = Field(timedelta(0), description="Longest time of making ready; 0 = as long as it takes.")
+    RUNNING: Duration = Field(timedelta(0), description="Longest time of running; 0 = as long as it takes.")
+    STOPPING: Duration = Field(timedelta(0), description="Longest time of stopping; 0 = as long as it takes.")
+
+
+class _OneForAll:
+    """One duration is a deadline for each status."""
+
+    @staticmethod
+    def read(value: Any) -> Any:
+        if isinstance(value, Mapping | Deadlines):
+            return value
+        try:
+            one = parse_duration(value)
+        except ValueError as error:
+            table = 'or a table such as { PENDING = "6h", RUNNING = "2d" }'
+            raise ValueError(f"{error}, {table}" if str(error).startswith("expected") else str(error)) from None
+        return Deadlines(PENDING=one, STARTING=one, RUNNING=one, STOPPING=one)
+
+    @staticmethod
+    def __get_pydantic_json_schema__(core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core_schema), {"type": "string"}, {"type": "number", "minimum": 0}]}
+
+
 class WatchSettings(Table):
     """`[watch]`: which runs to follow."""
 
@@ -185,6 +214,17 @@ class WatchSettings(Table):
     emit_first: EmitFirst = Field(
         "always",
         description="The first event of discovered runs that are older than the watch: always, terminal, or never.",
+    )
+    deadline: Annotated[Deadlines, BeforeValidator(_OneForAll.read), _OneForAll] = Field(
+        Deadlines(),
+        description="Longest time that a run may be in one status, or a table of them; 0 = as long as it takes.",
+    )
+    overdue_factor: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="How many times longer than usual for its workflow a run may be in one status; 0 = off.",
     )
 
 

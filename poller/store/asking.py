@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Insert, bindparam, case, delete, exists, func
 
 from poller.core.batches import KnownBatch
 from poller.core.events import Draft, Event
+from poller.core.overdue import Stays
 from poller.core.routing import Route, owed_to
 from poller.core.runs import Json, KnownRun
 from poller.ports import Round, ScopeState, WatchRow
@@ -17,12 +18,13 @@ from poller.store import remembered
 from poller.store.schema import batches as batches_table
 from poller.store.schema import deliveries, events, in_stage, incarnations, is_live, numbering, runs, scopes, watches
 from poller.store.schema import snapshots as snapshots_table
+from poller.store.schema import stays as stays_table
 from poller.store.statements import portions, put, upsert
 
 
 def commit_round(connection: Connection, round_: Round, routes: Sequence[Route]) -> list[Event]:
     """Write a round whole: runs, snapshots, the scope, and each draft that is new with what is owed of it."""
-    if round_.scope is None and (round_.runs or round_.batches or round_.snapshots):
+    if round_.scope is None and (round_.runs or round_.batches or round_.snapshots or round_.stays):
         raise ValueError("a round with runs needs the scope that they belong to")
     _put_runs(connection, round_)
     put(
@@ -41,6 +43,7 @@ def commit_round(connection: Connection, round_: Round, routes: Sequence[Route])
             for one in round_.batches
         ],
     )
+    _put_stays(connection, round_)
     if round_.state is not None:
         _put_scope(connection, round_.state)
     return _record(connection, round_, routes) if round_.drafts else []
@@ -76,7 +79,8 @@ def merge_scopes(connection: Connection, gone: str, kept: str, discovered_throug
     known_here = select(batches_table.c.batch_id).where(batches_table.c.scope == kept)
     twice = (batches_table.c.scope == gone) & batches_table.c.batch_id.in_(known_here)
     connection.execute(delete(batches_table).where(twice))
-    for table in (runs, batches_table, snapshots_table, incarnations, events):
+    _drop_stays_under_both(connection, gone, kept)
+    for table in (runs, batches_table, snapshots_table, stays_table, incarnations, events):
         connection.execute(update(table).where(table.c.scope == gone).values(scope=kept))
     connection.execute(update(scopes).where(scopes.c.name == gone).values(discovered_through=None))
     if discovered_through is not None:
@@ -102,6 +106,14 @@ def batches(connection: Connection, scope_name: str) -> list[KnownBatch]:
     """What is remembered of the batches of a scope."""
     query = select(batches_table.c.known).where(batches_table.c.scope == scope_name)
     return [remembered.decode_batch(text) for (text,) in connection.execute(query)]
+
+
+def stays(connection: Connection, scope_name: str) -> list[Stays]:
+    """How long the last runs of each workflow of a scope were in each status."""
+    rows = connection.execute(select(stays_table).where(stays_table.c.scope == scope_name))
+    return [
+        Stays(row.workflow_id, row.workflow_version or None, row.status, tuple(json.loads(row.seconds))) for row in rows
+    ]
 
 
 def snapshots(connection: Connection, scope_name: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
@@ -148,6 +160,29 @@ def _put_runs(connection: Connection, round_: Round) -> None:
         for run in round_.runs
     ]
     put(connection, runs, rows)
+
+
+def _put_stays(connection: Connection, round_: Round) -> None:
+    rows = [
+        {
+            "scope": round_.scope,
+            "workflow_id": one.workflow_id,
+            "workflow_version": one.workflow_version or "",
+            "status": one.status,
+            "seconds": _json(one.seconds),
+            "updated_at": round_.at,
+        }
+        for one in round_.stays
+    ]
+    put(connection, stays_table, rows)
+
+
+def _drop_stays_under_both(connection: Connection, gone: str, kept: str) -> None:
+    """Of what two scopes know of one workflow in one status keep the one's: both saw the same account."""
+    key = ("workflow_id", "workflow_version", "status")
+    theirs, ours = stays_table, stays_table.alias("ours")
+    same = (theirs.c[name] == ours.c[name] for name in key)
+    connection.execute(delete(theirs).where(theirs.c.scope == gone, exists().where(ours.c.scope == kept, *same)))
 
 
 def _put_scope(connection: Connection, state: ScopeState) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
 from poller.core.events import Event
-from poller.store.schema import deliveries, events, incarnations, is_live, is_owed, runs, sinks, snapshots
+from poller.store.schema import deliveries, events, incarnations, is_live, is_owed, runs, sinks, snapshots, stays
 from poller.store.telling import promote
 
 TOMBSTONES_STAY: Final = timedelta(days=365)
@@ -71,6 +71,7 @@ def prune(connection: Connection, before: datetime, now: datetime, keep: Mapping
     connection.execute(delete(deliveries).where(of_dropped))
     dropped = connection.execute(delete(events).where(droppable)).rowcount
     _drop_snapshots(connection, before)
+    connection.execute(delete(stays).where(stays.c.updated_at < before))
     _drop_tombstones(connection, now - TOMBSTONES_STAY, {(scope, one) for scope, ids in keep.items() for one in ids})
     return dropped
 

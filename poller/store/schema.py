@@ -103,6 +103,18 @@ batches = Table(
     Column("known", Text, nullable=False),
 )
 
+# One row for each status of a workflow, with its last durations: what is usual needs no more, and grows with no run.
+stays = Table(
+    "stays",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("workflow_id", String, primary_key=True),
+    Column("workflow_version", String, primary_key=True),  # "" where it has none: no part of a key may be null
+    Column("status", String, primary_key=True),
+    Column("seconds", Text, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+)
+
 incarnations = Table(
     "incarnations",
     metadata,

@@ -9,6 +9,7 @@ from typing import Final
 from poller.core.batches import KnownBatch
 from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
 from poller.core.events import Event
+from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Json, KnownRun
 from poller.ports import Round, RunRow, ScopeState, SinkRow, WatchRow
@@ -62,6 +63,9 @@ class SqliteStore:
 
     async def batches(self, scope: str) -> list[KnownBatch]:
         return await self._database.read(partial(asking.batches, scope_name=scope))
+
+    async def stays(self, scope: str) -> list[Stays]:
+        return await self._database.read(partial(asking.stays, scope_name=scope))
 
     async def snapshots(self, scope: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
         return await self._database.read(partial(asking.snapshots, scope_name=scope, run_ids=list(run_ids)))

@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.events import CloudEvent, Draft
+from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Evidence, KnownRun, Verdict
 from poller.ports import Round, RunRow, ScopeState, Store, WatchRow
@@ -85,12 +86,17 @@ def sample_run(run_id: str = "1", **changes: Any) -> KnownRun:
         incarnation="life",
         status="RUNNING",
         since=AT,
+        since_by="stamp",
         seen_at=AT,
         looked=True,
         told=True,
         question=None,
         evidence=(seen,),
         unknown_statuses=("PAUSED",),
+        workflow_id="7",
+        workflow_version="1.0",
+        run_group_id="9",
+        overdue_in="STARTING",
     )
     return replace(run, **changes)
 
@@ -230,6 +236,47 @@ class StoreConformance:
         async with self.open_store() as store:
             await tell(store, runs=[sample_run(str(run)) for run in range(1200)])
             assert len(await store.known_runs(SCOPE, (str(run) for run in range(2000)))) == 1200
+
+    # --- how long runs stay ---
+
+    async def test_stays_are_kept_for_each_workflow_version_and_status(self) -> None:
+        async with self.open_store() as store:
+            running = Stays("7", "1.0", "RUNNING", (10.5, 0.125, 3600.0))
+            others = [Stays("7", None, "RUNNING", (1.0,)), Stays("7", "1.0", "PENDING", (2.0,)), Stays("8", "1.0", "x")]
+            await store.commit_round(Round(AT, SCOPE, stays=[running, *others]))
+            await store.commit_round(Round(AT, "other", stays=[Stays("7", "1.0", "RUNNING", (99.0,))]))
+            assert set(await store.stays(SCOPE)) == {running, *others}
+            await store.commit_round(Round(AT, SCOPE, stays=[running.with_one_more(4)]))
+            await store.commit_round(Round(AT, SCOPE, stays=[running.with_one_more(4)]))  # twice is once
+            assert set(await store.stays(SCOPE)) == {running.with_one_more(4), *others}
+            assert await store.stays("nobody") == []
+
+    async def test_stays_are_written_with_their_round_or_not_at_all(self) -> None:
+        async with self.open_store() as store:
+            bad = Round(AT, SCOPE, drafts=[sample_draft("2", data={"not": object()})], stays=[Stays("7", None, "x")])
+            with pytest.raises(TypeError):
+                await store.commit_round(bad)
+            assert await store.stays(SCOPE) == []
+            with pytest.raises(ValueError, match="scope"):
+                await store.commit_round(Round(AT, stays=[Stays("7", None, "x")]))
+
+    async def test_of_two_scopes_that_are_one_the_stays_are_held_under_one_name(self) -> None:
+        async with self.open_store() as store:
+            ours, theirs = Stays("7", "1.0", "RUNNING", (1.0,)), Stays("7", None, "RUNNING", (3.0,))
+            await store.commit_round(Round(AT, SCOPE, stays=[ours]))
+            await store.commit_round(Round(AT, "other", stays=[replace(ours, seconds=(2.0,)), theirs]))
+            for _ in range(2):  # twice is once
+                await store.merge_scopes("other", SCOPE, discovered_through=None)
+                assert set(await store.stays(SCOPE)) == {ours, theirs}
+                assert await store.stays("other") == []
+
+    async def test_stays_to_which_none_was_added_for_long_are_dropped(self) -> None:
+        async with self.open_store() as store:
+            old, new = Stays("7", None, "RUNNING", (1.0,)), Stays("8", None, "RUNNING", (1.0,))
+            await store.commit_round(Round(AT, SCOPE, stays=[old]))
+            await store.commit_round(Round(AT + DAY, SCOPE, stays=[new]))
+            assert await store.prune(before=AT + DAY, now=AT + 2 * DAY, keep={}) == 0
+            assert await store.stays(SCOPE) == [new]
 
     # --- reading events and runs ---
 
@@ -721,7 +768,8 @@ class DurableStoreConformance(StoreConformance):
         async with self.open_store() as store:
             await store.use_routes([Route("hook")], AT)
             drafts = [sample_draft("1", 1), sample_draft("1", 2), sample_draft("2", 1)]
-            await store.commit_round(Round(AT, SCOPE, [sample_run()], {"1": {"a": [1]}}, drafts, state))
+            stays = [Stays("7", "1.0", "RUNNING", (0.125, 3600.0))]
+            await store.commit_round(Round(AT, SCOPE, [sample_run()], {"1": {"a": [1]}}, drafts, state, stays=stays))
             await store.put_watch(WatchRow(SCOPE, "9", "mute", AT))
             first, second = await store.claim("hook", now=AT, limit=10)
             await store.settle([later(first, AT + MINUTE), dead(second)])
@@ -734,6 +782,7 @@ class DurableStoreConformance(StoreConformance):
             assert await store.scopes() == [state]
             assert await store.watches() == [WatchRow(SCOPE, "9", "mute", AT)]
             assert await store.live_runs(SCOPE) == [sample_run()]
+            assert await store.stays(SCOPE) == stays
             await store.use_routes([Route("hook")], AT + MINUTE)
             assert await tell(store, sample_draft("1", 2), sample_draft("1", 3)) == [4]
             assert (await store.events(after=3))[0].sequence == 3

@@ -71,6 +71,25 @@ async def test_a_reload_applies_watches_and_sinks(stage: Stage) -> None:
     assert kinds(stage.sent("one.jsonl")) == ["running", "running"]
 
 
+async def test_a_reload_applies_a_deadline_and_a_run_that_waits_is_explained(stage: Stage) -> None:
+    stage.emulator.add_group("77", max_runs=1)
+    first, second = (
+        stage.emulator.start_run(Life.of(("PENDING", 0.05), "RUNNING"), run_group_id="77") for _ in range(2)
+    )
+    stage.configure(file_sink("one"), watch=f'run_ids = ["{first}", "{second}"]')
+    async with stage.running() as parts:
+        await until(lambda: sorted(set(kinds(stage.sent("one.jsonl")))) == ["pending", "running"])
+        watch = f'run_ids = ["{first}", "{second}"]\ndeadline = {{ PENDING = "100ms" }}'
+        stage.configure(file_sink("one"), watch=watch)
+        await reload(parts, stage.path, parts.settings)
+        await until(lambda: kinds(stage.sent("one.jsonl"))[-1] == "overdue")
+    told = [json.loads(line) for line in stage.sent("one.jsonl")]
+    (overdue,) = [event for event in told if event["type"] == "healthomics.run.overdue"]
+    assert overdue["subject"] == second
+    reason = overdue["data"]["overdue"]["pending_reason"]
+    assert (reason["max_runs"], reason["active_runs_seen"], reason["limits_unknown"]) == (1, 1, None)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -223,11 +223,11 @@ def test_where_a_long_list_shows_its_order_a_run_is_missed_before_the_list_is_re
         if number not in (7, 250):
             planner.shown(str(number), 0)
     planner.page_read(look, "1", 0, back_to=(created - timedelta(seconds=100)).timestamp())
-    while (look := planner.next_list(0.2)) is not None:
-        if look.name.status is None:
-            planner.newest_read(look, [], 0.2, in_order=False, complete=False)
-        elif look.name.status != "RUNNING":  # the rest of that one is still under way
-            planner.page_read(look, None, 0.2)
+    while (page := planner.next_list(0.2)) is not None:
+        if page.name.status is None:
+            planner.newest_read(page, [], 0.2, in_order=False, complete=False)
+        elif page.name.status != "RUNNING":  # the rest of that one is still under way
+            planner.page_read(page, None, 0.2)
     assert [one.run_id for one in get_runs(planner, 0.3)] == ["7"]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from poller.app.build import resolve_region
 from poller.aws import AwsSessions
 from poller.clock import SystemClock
 from poller.core.errors import BadRequest, Blind, ConfigError, Denied, RunGone, ServiceError, Throttled, Transient
+from poller.core.runs import GroupLimits
 from poller.emulator import Emulator, Fault, Life
 from poller.healthomics.service import HealthOmics
 from poller.settings.model import AwsSettings
@@ -109,6 +111,34 @@ async def test_the_answer_is_dated_when_it_came_and_asked_when_it_was_sent(emula
     (call,) = emulator.calls
     assert shown.asked_at <= call.at
     assert (shown.answered_at - shown.asked_at).total_seconds() >= 0.2
+
+
+async def test_what_a_run_group_allows_is_read_as_far_as_it_says(emulator: Emulator) -> None:
+    emulator.add_group("77", name="lab", max_runs=2, max_duration=600)
+    emulator.add_group("78", max_cpus=64, max_gpus=8)
+    emulator.add_group("79")
+    async with asking(emulator.url) as service:
+        assert await service.get_run_group("77") == GroupLimits(max_runs=2, max_duration=600)
+        assert await service.get_run_group("78") == GroupLimits(max_cpus=64, max_gpus=8)
+        assert await service.get_run_group("79") == GroupLimits()
+
+
+async def test_a_run_group_that_there_is_not_or_that_may_not_be_asked_about(emulator: Emulator) -> None:
+    async with asking(emulator.url) as service:
+        with pytest.raises(BadRequest, match="Run group 77 not found"):
+            await service.get_run_group("77")
+        emulator.add_group("77")
+        for fault, expected in (
+            (error("AccessDeniedException"), Denied),
+            (error("ThrottlingException"), Throttled),
+            (error("InternalServerException"), Transient),
+            (Fault(kind="html"), Transient),
+            (Fault(kind="empty"), Transient),
+        ):
+            emulator.add_fault(replace(fault, operation="GetRunGroup", count=1))
+            with pytest.raises(expected):
+                await service.get_run_group("77")
+        assert await service.get_run_group("77") == GroupLimits()
 
 
 async def test_what_is_no_run_id_is_not_even_asked(emulator: Emulator) -> None:

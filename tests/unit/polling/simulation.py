@@ -22,7 +22,8 @@ from poller.core.batches import BatchSnapshot
 from poller.core.cadence import Pace
 from poller.core.errors import Blind, ServiceError, Throttled, Transient
 from poller.core.events import Event, Place
-from poller.core.runs import Snapshot
+from poller.core.overdue import Terms
+from poller.core.runs import GroupLimits, Snapshot
 from poller.emulator.batches import Batches
 from poller.emulator.errors import Refused
 from poller.emulator.instants import instant_of
@@ -34,7 +35,7 @@ from poller.emulator.world import World
 from poller.foundation import Foundation
 from poller.gate import RecordGate
 from poller.healthomics.manifest import run_of, stream_of
-from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, page_of, snapshot_of
+from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, group_limits_of, page_of, snapshot_of
 from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
 from poller.ports import BatchPage, Manifest, Page, Store
@@ -129,6 +130,10 @@ class SimulatedService:
         body, _, _ = await self._call("ListRunsInBatch", request, None)
         return batch_page_of(body)
 
+    async def get_run_group(self, group_id: str) -> GroupLimits:
+        body, _, _ = await self._call("GetRunGroup", Request("GetRunGroup", {"id": group_id}), None)
+        return group_limits_of(body, group_id)
+
     async def manifest(
         self,
         run_id: str,
@@ -207,6 +212,7 @@ class Simulation:
     store: Store
     rng: random.Random
     pace: Pace
+    terms: Terms = Terms()  # noqa: RUF009 - frozen
     tally: Tally = field(default_factory=Tally)
     gate: RecordGate = field(init=False)
 
@@ -247,6 +253,7 @@ class Simulation:
             pace=self.pace,
             rule=rule,
             run_ids=run_ids,
+            terms=self.terms,
         )
         async with anyio.create_task_group() as tasks:
             await tasks.start(scope.run)
@@ -274,6 +281,7 @@ async def simulated(
     *,
     seed: int = 1,
     pace: Pace = Pace(),  # noqa: B008 - frozen
+    terms: Terms = Terms(),  # noqa: B008 - frozen
     quota: float | None = None,
     order: Any = "newest",
     speed: float = 1.0,
@@ -285,7 +293,7 @@ async def simulated(
     store = open_store("sqlite://", directory=Path.cwd())
     await store.open()
     try:
-        yield Simulation(world, SimulatedService(world, clock, quota, **service), clock, store, rng, pace)
+        yield Simulation(world, SimulatedService(world, clock, quota, **service), clock, store, rng, pace, terms)
     finally:
         await store.close()
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poller.app.build import terms_of
 from poller.core.errors import ConfigError
 from poller.core.events import PRIVATE_FIELDS
+from poller.core.overdue import Terms
 from poller.core.values import format_duration
 from poller.settings.checks import warnings
 from poller.settings.load import Loaded, load_settings, settings_from
@@ -54,6 +56,28 @@ def test_the_settings_of_a_sink_are_those_of_its_type(load: Load) -> None:
     assert sink.url == "https://lims.example.org/"
     assert sink.events == ("failed", "batch.*", "overdue", "cohort.finished")
     assert "topsecret" not in repr(sink)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("deadline = 0", {}),
+        ('deadline = "6h"', dict.fromkeys(("PENDING", "STARTING", "RUNNING", "STOPPING"), timedelta(hours=6))),
+        ("deadline = 90", dict.fromkeys(("PENDING", "STARTING", "RUNNING", "STOPPING"), timedelta(seconds=90))),
+        (
+            'deadline = { PENDING = "6h", RUNNING = "2d" }',
+            {"PENDING": timedelta(hours=6), "RUNNING": timedelta(days=2)},
+        ),
+        ('deadline = { RUNNING = "2d", PENDING = 0 }', {"RUNNING": timedelta(days=2)}),
+        ("deadline = {}", {}),
+    ],
+)
+def test_a_deadline_is_one_for_all_statuses_or_one_for_each(
+    text: str, expected: dict[str, timedelta], load: Load
+) -> None:
+    (watch,) = load(f"[watch]\n{text}\noverdue_factor = 2.5\n").settings.watch
+    assert terms_of(watch) == Terms(expected, 2.5)
 
 
 def test_a_sink_may_be_given_as_settings_of_its_own() -> None:

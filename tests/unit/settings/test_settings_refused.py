@@ -52,6 +52,13 @@ REFUSED: Final = [
     ('[sinks.lims]\ntype = "post"\n', ["config.toml:1 [sinks]: a sink is written [[sinks]]"]),
     ("sinks = [1]\n", ["config.toml:1 [[sinks]]: expected a table: write [[sinks]]"]),
     ("watch = [\n  {},\n  1]\n", ["config.toml:3 [[watch]] number 2: expected a table: write [[watch]]"]),
+    # deadlines
+    ('[watch]\ndeadline = "abc"\n', ["config.toml:2 [watch] deadline: expected a duration", "or a table such as {"]),
+    ("[watch]\ndeadline = -1\n", ["config.toml:2 [watch] deadline: a duration must be neither negative"]),
+    ('[watch]\ndeadline = { PENDNG = "6h" }\n', ["deadline.PENDNG: no such key; did you mean PENDING?"]),
+    ('[watch]\ndeadline = { RUNNING = "x" }\n', ["config.toml:2 [watch] deadline.RUNNING: expected a duration"]),
+    ("[watch]\noverdue_factor = -1\n", ["config.toml:2 [watch] overdue_factor: must be at least 0"]),
+    ("[watch]\noverdue_factor = 0.5\n", ["[watch] overdue_factor (0.5) would call every other run overdue"]),
     # keys that there are not
     ("[poling]\n", ["config.toml:1 [poling]: no such table; did you mean [polling]?"]),
     ("[sink]\n", ["config.toml:1 [sink]: no such table; did you mean [[sinks]]?"]),

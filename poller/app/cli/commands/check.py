@@ -23,6 +23,8 @@ Verdict = Literal["ok", "warning", "failed", "not tried"]
 
 PROBE_RUN: Final = "1"
 """A run id that does not exist: without permission the answer is AccessDenied, with it ResourceNotFound."""
+PROBE_GROUP: Final = "1"
+"""A run group that does not exist, for the same reason."""
 PROBE_UUID: Final = "00000000-0000-0000-0000-000000000000"
 """Of no run: to look for its manifest shows whether it may be looked for."""
 COSTS: Final = {
@@ -30,6 +32,7 @@ COSTS: Final = {
     "ListRuns": "nothing is discovered without it, and every run costs GetRun calls of its own",
     "GetLogEvents": "how a run ended that is gone before its end was seen stays unknown: it is told as vanished",
     "DescribeLogStreams": "the same for runs that no GetRun has ever shown",
+    "GetRunGroup": "what the group of a run allows that is overdue in PENDING stays unknown",
 }
 SECONDS: Final = 30.0
 """Longest wait for one answer."""
@@ -55,9 +58,9 @@ async def check(
     """Say whether a configuration is right, line by line; with `--probe` also whether it would work here and now.
 
     `--probe` asks whose the credentials are, tries GetRun and ListRuns once each, looks whether manifests can be read
-    in CloudWatch Logs, opens the record (making it if there is none), and has each sink look whether it could send; it
-    sends nothing. Exit codes: 0 all is well, perhaps with warnings; 1 something would not work; 2 the configuration is
-    wrong.
+    in CloudWatch Logs and, where a run can become overdue in PENDING, whether run groups can be asked about, opens the
+    record (making it if there is none), and has each sink look whether it could send; it sends nothing. Exit codes: 0
+    all is well, perhaps with warnings; 1 something would not work; 2 the configuration is wrong.
 
     **Examples**
 
@@ -158,6 +161,7 @@ class _Scope:
             if await self._credentials(service):
                 await self._permissions(service)
                 self.findings += await _manifests(service)
+                self.findings += await _groups(service, self.watch)
         finally:
             await service.close()
 
@@ -267,6 +271,25 @@ async def _manifests(service: "HealthOmics") -> list[Finding]:
         else:
             found.append(Finding(operation, "ok", "allowed"))
     return found
+
+
+async def _groups(service: "HealthOmics", watch: "WatchSettings") -> list[Finding]:
+    """Whether run groups can be asked about, where a run can become overdue in PENDING: the event goes without it."""
+    from poller.app.build import terms_of
+    from poller.core.errors import BadRequest, ServiceError
+
+    operation = "GetRunGroup"
+    if not terms_of(watch).are_about("PENDING"):
+        return []
+    try:
+        await _within(service.get_run_group(watch.run_group_ids[0] if watch.run_group_ids else PROBE_GROUP))
+    except BadRequest:
+        return [Finding(operation, "ok", "allowed")]  # there is no such group, which only those hear who may ask
+    except TimeoutError:
+        return [Finding(operation, "warning", f"no answer within {SECONDS:g} s: {COSTS[operation]}")]
+    except ServiceError as error:
+        return [Finding(operation, "warning", f"{error}: {COSTS[operation]}")]
+    return [Finding(operation, "ok", "allowed")]
 
 
 async def _record(store: "Store") -> str | None:
