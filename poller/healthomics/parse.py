@@ -83,7 +83,8 @@ def error_of(error: Exception, operation: str) -> ServiceError:
         code = str(said.get("Code") or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "unknown"))
         kind = BY_CODE.get(code, Transient)
         if kind is RunGone and operation != "GetRun":
-            kind = BadRequest if operation == "GetRunGroup" else Transient  # no run is gone; a group there is not
+            # no run is gone; but a group or a batch is, or never was
+            kind = BadRequest if operation in ("GetRunGroup", "GetBatch") else Transient
         if error.operation_name.startswith(("AssumeRole", "GetRoleCredentials")):
             kind = _of_credentials(error, kind)
         return kind(code, str(said.get("Message", "")), operation=operation)

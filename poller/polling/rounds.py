@@ -14,7 +14,7 @@ import structlog
 
 from poller.core.batches import observe_batch
 from poller.core.cadence import Pace
-from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Throttled
+from poller.core.errors import BadRequest, Denied, ServiceError, Throttled
 from poller.core.events import Draft, Event, batch_event, event_of, short_type
 from poller.core.machine import Observed, Step, missed, observe, refuse
 from poller.core.overdue import Terms
@@ -56,6 +56,8 @@ from poller.ports import Round, ScopeState
 log = structlog.get_logger("poller.polling")
 
 FIRST_RETRY: Final = timedelta(seconds=0.5)
+GONE_AFTER: Final = 6
+"""Times that a batch is not found before it counts as gone: a new one can be invisible for a moment."""
 CLOCKS_DIFFER: Final = 0.001
 """Seconds by which a wall clock moment may be off on the monotonic clock; on the safe side a look counts as older."""
 _UNREAD_AFTER: Final = 3
@@ -492,14 +494,17 @@ class Rounds:
         elif isinstance(answer.error, Denied):
             log.warning("batches.denied", batch=look.batch_id, detail=str(answer.error), then="its runs show in lists")
             self.batches.failed(look, now + DENIED_PAUSE)
-        elif isinstance(answer.error, RunGone) or (
-            isinstance(answer.error, BadRequest) and isinstance(look, BatchLook)
-        ):
+        elif isinstance(look, BatchLook) and self._is_gone(look, answer.error):
             log.error("batch.gone", batch=look.batch_id, detail=str(answer.error), then="its runs are followed on")
             self.batches.dropped(look.batch_id)
         else:
             wait = self._backoff(self._batch_failures.get(look.batch_id, 1))
             self.batches.failed(look, now + wait, start_over=isinstance(answer.error, BadRequest))
+
+    def _is_gone(self, look: BatchLook, error: ServiceError) -> bool:
+        """Whether there is no such batch: at once if its id is none, else once it was not found several times."""
+        often = self._batch_failures.get(look.batch_id, 0) >= GONE_AFTER
+        return isinstance(error, BadRequest) and (error.code != "ResourceNotFoundException" or often)
 
     def _plan(self, work: Work) -> None:
         """Take a committed round over into memory and agenda."""
