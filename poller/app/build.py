@@ -1,7 +1,7 @@
 """Settings -> Parts: the only place where adapters meet the engine."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,8 @@ from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
 from poller.foundation import Foundation, foundation_of
-from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
+from poller.polling.rules import Rule
 from poller.polling.twins import Twins
 from poller.ports import Clock
 from poller.settings.model import AwsSettings, RunName, Settings, WatchSettings, run_name
@@ -102,7 +102,8 @@ async def open_parts(
             await store.hold(holder)
         include = tuple(settings.privacy.include)
         scopes = []
-        for aws, region, watch in zip(settings.aws, resolve_regions(settings), watches_by_scope(settings), strict=True):
+        watched = watches_by_scope(settings)
+        for aws, region, watches in zip(settings.aws, resolve_regions(settings), watched, strict=True):
             service = HealthOmics(
                 AwsSessions(now=clock.now),
                 clock,
@@ -122,8 +123,7 @@ async def open_parts(
                     service=service,
                     instance=settings.daemon.instance,
                     pace=pace_of(settings),
-                    rule=rule_of(watch),
-                    run_ids=run_ids_of(watch),
+                    rules=rules_of(watches),
                     include=include,
                 )
             )
@@ -194,11 +194,16 @@ def pace_of(settings: Settings) -> Pace:
     )
 
 
-def rule_of(watch: WatchSettings) -> Rule:
-    """What `[watch]` says of discovery."""
-    return Rule(watch.discover, tuple(watch.run_group_ids), watch.name_prefix, watch.emit_first, tuple(watch.batch_ids))
-
-
-def run_ids_of(watch: WatchSettings) -> list[str]:
-    """The bare ids of the runs that `[watch]` names."""
-    return [run_name(text).run_id for text in watch.run_ids]
+def rules_of(watches: Iterable[WatchSettings]) -> tuple[Rule, ...]:
+    """What the `[[watch]]` tables of a scope say, as the engine reads it: a rule for each."""
+    return tuple(
+        Rule(
+            discover=watch.discover,
+            groups=watch.run_group_ids,
+            name_prefix=watch.name_prefix,
+            emit_first=watch.emit_first,
+            batches=watch.batch_ids,
+            run_ids=frozenset(run_name(text).run_id for text in watch.run_ids),
+        )
+        for watch in watches
+    )

@@ -84,13 +84,15 @@ class _Slot:
 class Planner:
     """The agenda of one scope.
 
-    Args: `low` and `high` are min_interval and max_interval in seconds; `parts` are what the lists are narrowed to.
+    Args: `low` and `high` are min_interval and max_interval in seconds; `parts` are what the lists of discovery are
+    narrowed to. Where one of them is the whole account, its lists answer for every run.
     """
 
     def __init__(self, *, low: float, high: float, parts: Sequence[Part] = (WHOLE,)) -> None:
         self.low = low
         self.high = high
         self.parts = tuple(parts)
+        self._answering = (WHOLE,) if WHOLE in self.parts else self.parts
         self.lists_allowed = True
         self._lists_answer = False
         self._slots: dict[str, _Slot] = {}
@@ -323,18 +325,20 @@ class Planner:
             if not trusted or now >= self._verify_at:
                 complete = trusted and all(one.complete for one in self._newest)
                 self._verify_at = now + (TRY_AGAIN if complete else max(self.high, VERIFY_EVERY))
-                self._make_lists_due(ACTIVE, now)
+                self._make_lists_due(ACTIVE, now, self.parts)
         if self._ended_due is not None and self._ended_due <= now:
             self._ended_due = None
-            self._make_lists_due(ENDED_LISTS, now)
+            self._make_lists_due(ENDED_LISTS, now, self.parts)
 
-    def _make_lists_due(self, statuses: Iterable[str], now: float) -> None:
+    def _make_lists_due(self, statuses: Iterable[str], now: float, parts: Sequence[Part] = ()) -> None:
         for status in statuses:
-            for one in self._lists_of(status):
+            for part in parts or self._answering:
+                one = self._lists[part.list_of(status)]
                 one.due = min(one.due, now)
 
     def _lists_of(self, status: str) -> Iterator[RunList]:
-        return (self._lists[part.list_of(status)] for part in self.parts)
+        """The lists that show between them all followed runs of a status."""
+        return (self._lists[part.list_of(status)] for part in self._answering)
 
     def _answer_for(self, run_id: str, slot: _Slot, now: float) -> list[RunList]:
         """The lists that answer for a due run and for others at no greater cost than asking about each; or none."""

@@ -1,7 +1,6 @@
 """What a page of a list means for the runs on it, and when which lists are read for what nobody has named."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -84,8 +83,7 @@ class Listings:
             log.info("run.found", scope=self.scope, run=run_id, status=item.status)
         elif run_id not in followed.runs and run_id in self.discovery.muted:
             return
-        if known.batch_id is not None and known.seen_at is None and self.discovery.is_young(item):
-            known = replace(known, emit_first="always")
+        known = self.discovery.heard(known, item, name.group)
         work.shown[run_id] = self.clock.monotonic()  # its reading goes on: that began before
         self.planner.shown(run_id, work.shown[run_id])
         observed = observe(known, item)
@@ -109,7 +107,7 @@ class Listings:
     async def _remembered(self, work: Work, items: Iterable[Snapshot]) -> Mapping[str, KnownRun]:
         """What the record knows of listed runs that are not followed now: ended ones, given-up ones."""
         strangers = [item.run_id for item in items if self.followed.known(work, item.run_id) is None]
-        if not strangers or not self.discovery.rule.reads_lists:
+        if not strangers or not self.discovery.rules.reads_lists:
             return {}
         return await self.gate.insist(lambda: self.store.known_runs(self.scope, strangers))
 
@@ -117,14 +115,14 @@ class Listings:
 
     def start_discovery(self) -> None:
         """Read all lists soon: the active ones for what runs, the ended ones for what nobody was there to see."""
-        if self.discovery.rule.reads_lists:
+        if self.discovery.rules.reads_lists:
             self.discovery.last_news = self.clock.now()
             self.planner.discover(self.clock.monotonic())
             self.read_ended()
 
     def read_ended(self) -> None:
         """Read the ended lists soon, where that is done at all."""
-        if self._ended_lists_are_read and self.discovery.rule.reads_lists:
+        if self._ended_lists_are_read and self.discovery.rules.reads_lists:
             self.planner.read_ended(self.clock.monotonic())
 
     @property
@@ -133,14 +131,14 @@ class Listings:
 
     def _read_ended_after_losses(self) -> None:
         """Where pages failed to come, a run may have come and ended between two readings: look among the ended ones."""
-        if self.pages_lost and self._ended_lists_are_read and self.discovery.rule.reads_lists:
+        if self.pages_lost and self._ended_lists_are_read and self.discovery.rules.reads_lists:
             self.pages_lost = False
             pause = SOON_AFTER_LOSSES * self.pace.min_interval.total_seconds()
             self.planner.read_ended(max(self.clock.monotonic(), self._ended_read_at + pause))
 
     def _plan_discovery(self) -> None:
         """When new runs are next looked for: soon after something was found, seldom in a quiet hour."""
-        if self.discovery.rule.reads_lists:
+        if self.discovery.rules.reads_lists:
             now = self.clock.now()
             since = min(self.discovery.last_news or now, now)
             moment = next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance())

@@ -23,11 +23,12 @@ from poller.core.sight import Cause, Sight
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import Batches
-from poller.polling.discovery import Discovery, Rule
+from poller.polling.discovery import Discovery
 from poller.polling.looks import Answer, Look, Looks, Operation, operation_of
 from poller.polling.manifests import Manifests
 from poller.polling.rounds import Rounds
-from poller.polling.twins import Twins, service_of, take_over, whole_rule, whole_run_ids
+from poller.polling.rules import Rule, Rules
+from poller.polling.twins import Twins, service_of, take_over, whole_rules
 from poller.polling.waiters import Waiters
 from poller.ports import RunService, ScopeState
 
@@ -54,8 +55,9 @@ class _Lane:
 class Scope:
     """One account and region: what is followed in it, and the loop that follows.
 
-    Args: `run_ids` are those that the configuration names. Where there are several scopes `twins` is set, too: one that
-    proves to be the same account and region as an earlier one rests with that, its `keeper`, as one of its `guests`.
+    Args: `rules` say what is followed, one for each `[[watch]]`. Where there are several scopes `twins` is set, too:
+    one that proves to be the same account and region as an earlier one rests with that, its `keeper`, as one of its
+    `guests`.
     """
 
     def __init__(
@@ -66,8 +68,7 @@ class Scope:
         service: RunService,
         instance: str,
         pace: Pace,
-        rule: Rule,
-        run_ids: Iterable[str] = (),
+        rules: Iterable[Rule] = (),
         include: tuple[str, ...] = (),
     ) -> None:
         self.foundation = foundation
@@ -78,9 +79,8 @@ class Scope:
         self.own_service = self.service = service
         self.instance = instance
         self.pace = pace
-        self.rule = rule
-        self.run_ids = frozenset(run_ids)
-        self._rule, self._run_ids = self.rule, self.run_ids
+        self.rules = tuple(rules)
+        self._whole = Rules(self.rules)
         self.include = include
         self.rounds: Rounds | None = None
         self._looks: Looks | None = None
@@ -135,15 +135,6 @@ class Scope:
         self.keeper = keeper
         self._turn.cancel()
 
-    def stand_alone(self) -> None:
-        """Neither rest nor follow for others any more."""
-        if self.keeper is not None:
-            self.keeper, self._opened = None, anyio.Event()
-            self._turn.cancel()
-        elif self.guests:
-            self.guests.clear()
-            self._turn.cancel()
-
     async def _rest(self, keeper: "Scope", task_status: TaskStatus[None]) -> None:
         log.info("scopes.merged", scope=self.name, into=keeper.name, region=self.place.region)
         if self.rounds is not None:
@@ -163,10 +154,10 @@ class Scope:
         self._waiters.join(guest._waiters)
         self._turn.cancel()
 
-    def watch_anew(self, rule: Rule, run_ids: Iterable[str]) -> None:
+    def watch_anew(self, rules: Iterable[Rule]) -> None:
         """Go on with other watches: answers in flight are asked for again."""
-        self.rule, self.run_ids = rule, frozenset(run_ids)
-        self._turn.cancel()
+        self.rules = tuple(rules)
+        self.acting._turn.cancel()
 
     async def _run(self, task_status: TaskStatus[None]) -> None:
         self._identified = False
@@ -174,7 +165,7 @@ class Scope:
         self._started_at = self.clock.now()
         await take_over(self)
         self.service = service_of(self.own_service, self.guests)
-        self._rule, self._run_ids = whole_rule(self), whole_run_ids(self)
+        self._whole = whole_rules(self)
         stored = await self.gate.insist(lambda: self.store.scope(self.name))
         state = stored or ScopeState(self.name, self.place.region)
         first_start = state.discovered_through is None
@@ -182,7 +173,7 @@ class Scope:
         planner = Planner(
             low=self.pace.min_interval.total_seconds(),
             high=self.pace.max_interval.total_seconds(),
-            parts=self._rule.parts,
+            parts=self._whole.parts,
         )
         tally, chance = self.foundation.tally, self.foundation.chance
         self._looks = looks = Looks(self.service, self.clock, tally, ceiling=self.pace.ceiling, rates=state.rates)
@@ -197,7 +188,7 @@ class Scope:
             pace=self.pace,
             planner=planner,
             batches=Batches(self.pace, self.clock, chance),
-            discovery=Discovery(self._rule, state.discovered_through or self._started_at, by_our_clock=first_start),
+            discovery=Discovery(self._whole, state.discovered_through or self._started_at, by_our_clock=first_start),
             rates=lambda: looks.rates | manifests.rates,
             waiters=self._waiters,
             include=self.include,
@@ -411,9 +402,9 @@ class Scope:
     async def _take_up(self, rounds: Rounds) -> None:
         """Put on the agenda what the record was following and what the configuration names."""
         live = await self.gate.insist(lambda: self.store.live_runs(self.name))
-        wanted = [known for known in live if self._rule.reads_lists or not known.by_rule]
+        wanted = [known for known in live if self._whole.reads_lists or not known.by_rule]
         await self._read_watches(rounds)
-        named = self._run_ids | self._named
+        named = self._whole.run_ids | self._named
         keep = [
             known
             for known in wanted
@@ -421,7 +412,7 @@ class Scope:
         ]
         rounds.take_up(keep)
         remembered = await self.gate.insist(lambda: self.store.batches(self.name))
-        rounds.batches.take_up(self._rule.batches, remembered)
+        rounds.batches.take_up(self._whole.batches, remembered)
         await self.gate.insist(lambda: rounds.partings.take_up(self.store, self.name, self.clock.now()))
         await self._follow_ids(named, rounds)
         await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
@@ -442,7 +433,7 @@ class Scope:
         followed = frozenset(run_id for run_id, mode in modes.items() if mode == "follow")
         muted = frozenset(modes.keys() - followed)
         rounds.discovery.muted = muted
-        for run_id in (self._watched - followed - self._run_ids - self._named) | (muted & rounds.runs.keys()):
+        for run_id in (self._watched - followed - self._whole.run_ids - self._named) | (muted & rounds.runs.keys()):
             known = rounds.runs.get(run_id)
             if known is not None and (run_id in muted or not known.by_rule):
                 await rounds.let_go(run_id)

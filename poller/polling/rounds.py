@@ -283,6 +283,7 @@ class Rounds:
             self.ladders.leave(run_id)
             self.partings.hold(work.runs[run_id], snapshot, self.clock.now() + self.pace.vanish_deadline)
             return
+        known = self.discovery.heard(known, snapshot)
         observed = observe(known, snapshot)
         if not known.looked or observed.transitions:
             work.snapshots[run_id] = snapshot.fields

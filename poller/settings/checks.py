@@ -16,7 +16,7 @@ from poller.core.routing import Route, unmatched
 from poller.core.values import format_duration
 from poller.settings.lines import KeyPath
 from poller.settings.model import Settings, WatchSettings, run_name
-from poller.settings.scopes import called, watch_of, watches_by_scope
+from poller.settings.scopes import called, watches_by_scope, watches_of
 
 LEAST_INTERVAL: Final = timedelta(milliseconds=50)
 """Below this a poller of one run would spend the whole account's quota of GetRun (10/s) twice over."""
@@ -62,7 +62,6 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _scopes,
         _roles,
         _watched_scopes,
-        _one_watch_each,
         _runs,
         _discovery,
         _polling,
@@ -79,8 +78,8 @@ def warnings(settings: Settings) -> list[str]:
     found = []
     silent = [
         called(aws) or f"number {place + 1}"
-        for place, (aws, watch) in enumerate(zip(settings.aws, watches_by_scope(settings), strict=True))
-        if not (watch.run_ids or watch.batch_ids or watch.discover)
+        for place, (aws, watches) in enumerate(zip(settings.aws, watches_by_scope(settings), strict=True))
+        if not any(map(_follows, watches))
     ]
     if len(settings.aws) > 1 and silent:
         found.append(
@@ -92,11 +91,21 @@ def warnings(settings: Settings) -> list[str]:
             "nothing to watch: [watch] names no run_ids and no batch_ids, and discover is off;"
             " `omics-poller add` adds runs later"
         )
+    if len(settings.watch) > 1:
+        found += [
+            f"[[watch]] number {index + 1} follows nothing: it names no run_ids and no batch_ids, and discover is off"
+            for index, watch in enumerate(settings.watch)
+            if not _follows(watch)
+        ]
     if not settings.sinks:
         found.append("no [[sinks]]: events are recorded, and nobody is told")
     elif not any(Route(sink.name, sink.events).takes("healthomics.poller.blind") for sink in settings.sinks):
         found.append('no sink takes "blind": nobody is told when the poller can no longer see the account')
     return found
+
+
+def _follows(watch: WatchSettings) -> bool:
+    return bool(watch.run_ids or watch.batch_ids or watch.discover)
 
 
 def _not_yet(settings: Settings) -> Iterator[Problem]:
@@ -151,23 +160,16 @@ def _watched_scopes(settings: Settings) -> Iterator[Problem]:
             )
 
 
-def _one_watch_each(settings: Settings) -> Iterator[Problem]:
-    scopes = [watch.aws if len(settings.aws) > 1 else None for watch in settings.watch]
-    for index, watch in enumerate(settings.watch):
-        if scopes[index] in scopes[:index]:
-            of_one = f' of "{watch.aws}"' if len(settings.aws) > 1 else ""
-            yield Problem(
-                ("watch", index), f"several [[watch]] tables{of_one} do not work yet; put all into one", (("watch",),)
-            )
-
-
 def _runs(settings: Settings) -> Iterator[Problem]:
     several = len(settings.aws) > 1
     for place, aws in enumerate(settings.aws):
-        index = watch_of(settings, place)
-        for number, text in enumerate(settings.watch[index].run_ids if index is not None else ()):
-            path: KeyPath = ("watch", index or 0, "run_ids", number)
-            run = run_name(text)
+        named = (
+            (("watch", index, "run_ids", number), run_name(text))
+            for index in watches_of(settings, place)
+            for number, text in enumerate(settings.watch[index].run_ids)
+        )
+        path: KeyPath
+        for path, run in named:
             if run.region and aws.region and run.region != aws.region:
                 there = "name it in the [[watch]] of another one" if several else "one [aws] table asks one region"
                 yield Problem(

@@ -234,10 +234,6 @@ REFUSED: Final = [
     (AB + "[watch]\ndiscover = true\n", ["config.toml:5 [watch]: there are 2 [[aws]] tables: say which one"]),
     (AB + '[watch]\naws = "c"\n', ['config.toml:6 [watch] aws: no [aws] table is named "c"; there is a and b']),
     (
-        AB + '[[watch]]\naws = "a"\n[[watch]]\naws = "a"\ndiscover = true\n',
-        ['config.toml:7 [[watch]] number 2: several [[watch]] tables of "a" do not work yet; put all into one'],
-    ),
-    (
         AB + '[[watch]]\naws = "b"\nrun_ids = ["1", "a:1"]\n',
         ['config.toml:7 [[watch]] run_ids[1]: is of the scope "a"; name it in the [[watch]] of that one'],
     ),
@@ -261,7 +257,17 @@ REFUSED: Final = [
         ['config.toml:3 [aws] external_id: "a b" does not fit here'],
     ),
     # not yet
-    ("[[watch]]\n[[watch]]\n", ["config.toml:2 [[watch]] number 2: several [[watch]] tables do not work yet"]),
+    (
+        '[[watch]]\ndiscover = true\nname_prefix = "a"\n[[watch]]\nname_prefix = "b"\n[[watch]]\nrun_ids = ["x"]\n',
+        [
+            "config.toml:5 [[watch]] number 2 name_prefix: narrows discovery, which is off",
+            "config.toml:7 [[watch]] number 3 run_ids[0]: expected a run id",
+        ],
+    ),
+    (
+        f'[aws]\nregion = "eu-west-1"\n[[watch]]\n[[watch]]\nrun_ids = ["1", "{RUN}"]\n',
+        ["config.toml:5 [[watch]] number 2 run_ids[1]: is in another region than [aws] region (eu-west-1)"],
+    ),
     (
         '[watch]\nbatch_ids = ["cohort"]\n',
         ["config.toml:2 [watch] batch_ids[0]: expected a batch id of 1 to 18 digits"],

@@ -13,7 +13,6 @@ from poller.app.cli.output import Out
 
 if TYPE_CHECKING:
     from poller.healthomics.service import HealthOmics
-    from poller.polling.discovery import Rule
     from poller.ports import Clock, Store
     from poller.settings.load import Loaded
     from poller.settings.model import AwsSettings, WatchSettings
@@ -100,9 +99,10 @@ async def _probes(loaded: "Loaded") -> list[Finding]:
 
     clock = SystemClock()
     settings = loaded.settings
+    watched = watches_by_scope(settings)
     scopes = [
-        _Scope(scope_name(aws, region), aws, region, watch)
-        for aws, region, watch in zip(settings.aws, resolve_regions(settings), watches_by_scope(settings), strict=True)
+        _Scope(scope_name(aws, region), aws, region, watches)
+        for aws, region, watches in zip(settings.aws, resolve_regions(settings), watched, strict=True)
     ]
     async with anyio.create_task_group() as asking:  # one that does not answer keeps no other waiting
         for scope in scopes:
@@ -135,7 +135,7 @@ class _Scope:
     name: str
     aws: "AwsSettings"
     region: str
-    watch: "WatchSettings"
+    watches: "tuple[WatchSettings, ...]"
     findings: list[Finding] = field(default_factory=list)
     account_id: str | None = None
 
@@ -184,7 +184,7 @@ class _Scope:
         from poller.core.errors import Denied, RunGone, ServiceError
         from poller.settings.model import run_name
 
-        named = self.watch.run_ids
+        named = [text for watch in self.watches for text in watch.run_ids]
         run_id = run_name(named[0]).run_id if named else PROBE_RUN
         for operation, call in (("GetRun", lambda: service.get_run(run_id)), ("ListRuns", lambda: service.list_runs())):
             try:
@@ -192,7 +192,7 @@ class _Scope:
             except RunGone:
                 self._found(operation, "ok", "allowed" if not named else f"allowed; there is no run {run_id}")
             except Denied as error:
-                grave = operation == "GetRun" or self.watch.discover
+                grave = operation == "GetRun" or any(watch.discover for watch in self.watches)
                 self._found(operation, "failed" if grave else "warning", f"{error}: {COSTS[operation]}")
             except TimeoutError:
                 self._found(operation, "failed", f"no answer within {SECONDS:g} s")
@@ -218,27 +218,15 @@ def _account_in(answer: Any) -> str | None:
 
 def _twins(scopes: "Sequence[_Scope]") -> list[Finding]:
     """Tables that lead to one account and region: what the daemon makes of them."""
-    from poller.app.build import rule_of
-    from poller.polling.twins import joint_rule
-
-    first: dict[tuple[str, str], tuple[str, Rule]] = {}
+    first: dict[tuple[str, str], str] = {}
     findings = []
     for scope in scopes:
         if scope.account_id is None:
             continue
-        where = (scope.account_id, scope.region)
-        if where not in first:
-            first[where] = scope.name, rule_of(scope.watch)
-            continue
-        name, rule = first[where]
-        said = f"is account {scope.account_id}, {scope.region}, as {name} is"
-        joint = joint_rule(rule, rule_of(scope.watch))
-        if joint is None:
-            said += ": both would ask it, since no single [[watch]] could say what they discover"
-        else:
-            first[where] = name, joint
-            said += f": the daemon follows both as {name}"
-        findings.append(Finding(f"scope {scope.name}", "warning", said))
+        name = first.setdefault((scope.account_id, scope.region), scope.name)
+        if name != scope.name:
+            said = f"is account {scope.account_id}, {scope.region}, as {name} is: the daemon follows both as {name}"
+            findings.append(Finding(f"scope {scope.name}", "warning", said))
     return findings
 
 
