@@ -204,6 +204,8 @@ def rules_of(watches: Iterable[WatchSettings]) -> tuple[Rule, ...]:
             emit_first=watch.emit_first,
             batches=watch.batch_ids,
             run_ids=frozenset(run_name(text).run_id for text in watch.run_ids),
+            workflows=watch.workflow_ids,
+            tags=frozenset(watch.tags.items()),
         )
         for watch in watches
     )

@@ -13,7 +13,7 @@ from typing import Final
 from poller.core.lists import ENDED_LISTS, ListName
 from poller.core.machine import ACTIVE, ENDS
 from poller.core.runs import KnownRun, Question, Snapshot
-from poller.polling.rules import Rules, loudest
+from poller.polling.rules import Match, Rules, loudest
 from poller.ports import BatchRun, Page
 
 TRAIL: Final = timedelta(minutes=10)
@@ -38,8 +38,11 @@ class Discovery:
         self._in_order: dict[ListName, bool] = {}
 
     def adopt(self, item: Snapshot, name: ListName) -> KnownRun | None:
-        """A run that nobody follows yet: how it is followed from now on, None if it is not ours to follow."""
-        if item.run_id in self.muted or not self.rules.takers(item, name.group):
+        """A run that nobody follows yet: how it is followed from now on, None if it is not ours to follow.
+
+        Where only its tags can tell whether it is ours, that is how it is followed if it is.
+        """
+        if item.run_id in self.muted or self.rules.match(item, name.group) is Match.NO:
             return None
         if not self.is_young(item) and (item.status in ENDS or item.status == "DELETED"):
             return None
@@ -101,8 +104,8 @@ class Discovery:
                 return None
         return None if page.token == token else page.token
 
-    def finished(self, name: ListName, *, ended_lists_are_read: bool) -> bool:
-        """A list was read whole: move the mark; True if it moved.
+    def finished(self, name: ListName, *, ended_lists_are_read: bool, at_most: datetime | None = None) -> bool:
+        """A list was read whole: move the mark, `at_most` to that moment; True if it moved.
 
         A run is known once the lists were read whole one after the other in the order of the lifecycle: wherever it
         went meanwhile, one of them showed it. So each reading reaches as far as the list before had reached when it
@@ -112,10 +115,12 @@ class Discovery:
         if reaching is not None:
             self._reached[name] = reaching
         last = self._least(ENDED_LISTS if ended_lists_are_read else ACTIVE[-1:])
-        if last is None or last - TRAIL <= self.discovered_through:
+        if last is None:
             return False
-        self.discovered_through = last - TRAIL
-        return True
+        mark = last - TRAIL if at_most is None else min(last - TRAIL, at_most)
+        moves = mark > self.discovered_through
+        self.discovered_through = max(mark, self.discovered_through)
+        return moves
 
     def _reached_before(self, status: str | None) -> datetime | None:
         if status in ENDED_LISTS:

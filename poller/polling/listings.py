@@ -13,10 +13,12 @@ from poller.core.planner import Planner
 from poller.core.runs import KnownRun, Snapshot
 from poller.foundation import Foundation
 from poller.polling.batches import Batches
+from poller.polling.candidates import Candidates
 from poller.polling.discovery import Discovery, newest_first
 from poller.polling.followed import Followed, Work
 from poller.polling.ladders import Ladders
 from poller.polling.looks import PageShown
+from poller.polling.rules import Match
 
 log = structlog.get_logger("poller.polling")
 
@@ -35,6 +37,7 @@ class Listings:
         pace: Pace,
         planner: Planner,
         discovery: Discovery,
+        candidates: Candidates,
         batches: Batches,
         followed: Followed,
         ladders: Ladders,
@@ -47,6 +50,7 @@ class Listings:
         self.pace = pace
         self.planner = planner
         self.discovery = discovery
+        self.candidates = candidates
         self.batches = batches
         self.followed = followed
         self.ladders = ladders
@@ -77,10 +81,9 @@ class Listings:
         if known is None:
             if item.status == "PENDING" and self.batches.will_name(str(item.fields.get("batchId"))):
                 return  # with its uuid it needs no GetRun, and in the queue it misses nothing
-            known = self.discovery.adopt(item, name)
+            known = self._found(item, name)
             if known is None:
                 return
-            log.info("run.found", scope=self.scope, run=run_id, status=item.status)
         elif run_id not in followed.runs and run_id in self.discovery.muted:
             return
         known = self.discovery.heard(known, item, name.group)
@@ -92,10 +95,27 @@ class Listings:
         if not waits_already and (observed.known.live or observed.known.question or observed.known != known):
             followed.apply(work, observed)
 
+    def _found(self, item: Snapshot, name: ListName) -> KnownRun | None:
+        """A run that nobody follows yet, as it is followed from now on; None if it is not ours, or not sure to be."""
+        match = self.discovery.rules.match(item, name.group)
+        if match is not Match.YES and (self.candidates.shown(item) or match is Match.NO):
+            return None
+        known = self.candidates.take(item.run_id) or self.discovery.adopt(item, name)
+        if known is not None and match is Match.MAYBE:
+            self.candidates.ask(known, item)
+            return None
+        if known is not None:
+            log.info("run.found", scope=self.scope, run=item.run_id, status=item.status)
+        return known
+
     def _list_read(self, work: Work, name: ListName) -> None:
         """A list was read whole: that may be what a missing run waits for, and moves the mark of discovery."""
         self.ladders.lists_read(self.planner.all_read_since)
-        moved = self.discovery.finished(name, ended_lists_are_read=self._ended_lists_are_read)
+        moved = self.discovery.finished(
+            name,
+            ended_lists_are_read=self._ended_lists_are_read,
+            at_most=self.candidates.before_all(self.discovery.discovered_through),
+        )
         work.state_changed = moved or work.state_changed
         if name.status in ENDED_LISTS:
             self._ended_read_at = self.clock.monotonic()

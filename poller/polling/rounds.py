@@ -25,6 +25,7 @@ from poller.core.succession import await_manifest, is_succeeded, kept_look, succ
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import DENIED_PAUSE, Batches
+from poller.polling.candidates import Candidates
 from poller.polling.discovery import Discovery
 from poller.polling.followed import Followed, Work
 from poller.polling.ladders import Ladders
@@ -95,12 +96,20 @@ class Rounds:
         self.followed = Followed(foundation, pace)
         self.runs = self.followed.runs
         self.ladders = Ladders(planner, manifests, pace, self.runs, self.clock.now, self.clock.monotonic)
+        self.candidates = Candidates(
+            planner,
+            discovery,
+            pause=pace.min_interval,
+            patience=pace.vanish_deadline,
+            monotonic=self.clock.monotonic,
+        )
         self.listings = Listings(
             foundation,
             scope=access.place.scope,
             pace=pace,
             planner=planner,
             discovery=discovery,
+            candidates=self.candidates,
             batches=batches,
             followed=self.followed,
             ladders=self.ladders,
@@ -205,7 +214,8 @@ class Rounds:
     def named(self, run_id: str, remembered: KnownRun | None, *, afresh: bool) -> KnownRun | None:
         """How a run that somebody named is followed: None if its story is on record and nobody asks `afresh`."""
         if remembered is None:
-            return KnownRun(run_id)
+            found = self.candidates.take(run_id) or KnownRun(run_id)
+            return replace(found, by_rule=False, emit_first="always")
         if remembered.live:
             return replace(remembered, by_rule=False)
         return replace(remembered, question=Question.IDENTITY, by_rule=False) if afresh else None
@@ -270,11 +280,15 @@ class Rounds:
         snapshot, run_id = answer.snapshot, answer.look.run_id
         known = self.followed.known(work, run_id)
         account = self.access.place.account_id
-        if known is None or not self.access.is_ours(snapshot):
+        if (known is None and run_id not in self.candidates) or not self.access.is_ours(snapshot):
             return
         work.state_changed = work.state_changed or self.access.place.account_id != account
         self.access.run_answered(run_id)
         self._failures.pop(run_id, None)
+        known = known or self.candidates.judge(snapshot)
+        if known is None:
+            self._forget_strangers(run_id)
+            return
         seconds = (self.clock.now() - snapshot.asked_at).total_seconds()
         work.shown[run_id] = self.clock.monotonic() - seconds - CLOCKS_DIFFER
         self.partings.drop(run_id)
@@ -297,6 +311,9 @@ class Rounds:
         self.access.answered()
         known = self.followed.known(work, answer.look.run_id)
         if known is None:
+            if answer.look.run_id in self.candidates:
+                self.candidates.missed(answer.look.run_id, answer.answered_at)
+                self._forget_strangers(answer.look.run_id)
             return
         look = kept_look(known)
         if look is not None:  # shown before a crash, and gone since
@@ -308,12 +325,17 @@ class Rounds:
             self.ladders.missed(gone, answer.error, answer.answered_at)
 
     def _run_refused(self, work: Work, answer: RunRefused) -> None:
-        known = self.followed.known(work, answer.look.run_id)
-        if known is None:
+        run_id = answer.look.run_id
+        known = self.followed.known(work, run_id)
+        if known is None and run_id not in self.candidates:
             return
         final = isinstance(answer.error, BadRequest)
-        alone = self.access.refuses(known.run_id, answer.error, self.runs)
-        if alone and not known.refused:
+        alone = self.access.refuses(run_id, answer.error, [*self.runs, *self.candidates.waiting])
+        if alone and known is None:
+            self.candidates.let_go(run_id)  # whose it is GetRun will not tell
+            self._forget_strangers(run_id)
+            return
+        if alone and known is not None and not known.refused:
             reason = f"GetRun: {answer.error.code}: {answer.error.message}"
             self.followed.apply(work, refuse(known, answer.answered_at, reason, final=final))
         if not final:
@@ -322,6 +344,11 @@ class Rounds:
             other = next((run_id for run_id in self.runs if not self.access.is_denied(run_id)), None)
             if other is not None:
                 self.ask_soon(other)  # whether it is this run alone, another one's answer tells
+
+    def _forget_strangers(self, run_id: str) -> None:
+        """Ask no more about a run that is not ours, if it is no candidate any more."""
+        if run_id not in self.candidates:
+            self._let_go(run_id)
 
     def _batch_shown(self, work: Work, answer: BatchShown) -> None:
         self.access.answered()
@@ -431,7 +458,7 @@ class Rounds:
         elif isinstance(look, GetRunLook):
             answered = isinstance(answer, RunShown | RunMissing)
             self.planner.landed(look.run_id, now, answered=answered)
-            known = self.runs.get(look.run_id)
+            known = self.runs.get(look.run_id) or self.candidates.waiting.get(look.run_id)
             if answered:
                 self._retry_at.pop(look.run_id, None)
             elif known is not None:

@@ -3,8 +3,9 @@
 Each table is a rule of its own, and what is followed is the union: a run that several of them take is followed once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 from poller.core.lists import WHOLE, Part
@@ -15,9 +16,18 @@ MOST_BATCH_LISTS: Final = 4
 _QUIETEST_FIRST: Final[tuple[EmitFirst, ...]] = ("never", "terminal", "always")
 
 
+class Match(IntEnum):
+    """Whether a run is a watch's."""
+
+    NO = 0
+    MAYBE = 1
+    """But for its tags, which no list shows."""
+    YES = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one `[[watch]]` says. `groups` and `name_prefix` narrow discovery; `run_ids` are bare ids."""
+    """What one `[[watch]]` says. `groups`, `name_prefix`, `workflows` and `tags` narrow discovery; ids are bare."""
 
     discover: bool = False
     groups: tuple[str, ...] = ()
@@ -25,22 +35,35 @@ class Rule:
     emit_first: EmitFirst = "always"
     batches: tuple[str, ...] = ()
     run_ids: frozenset[str] = frozenset()
+    workflows: tuple[str, ...] = ()
+    tags: frozenset[tuple[str, str]] = frozenset()
 
-    def takes(self, shown: Snapshot, group: str | None = None) -> bool:
-        """Whether a run is this watch's, by what an answer shows of it. `group` is the run group whose list it was.
+    def match(self, shown: Snapshot, group: str | None = None) -> Match:
+        """Whether a run that nobody named is this watch's, by what an answer shows. `group` is that of the list it was.
 
-        Items do not tell their group: only the lists of the groups do, and GetRun.
+        Items do not tell their group: only the lists of the groups do, and GetRun. Their tags GetRun alone tells.
         """
         fields = shown.fields
-        if shown.run_id in self.run_ids or fields.get("batchId") in self.batches:
-            return True
-        if self.groups and (fields.get("runGroupId") if shown.full else group) not in self.groups:
-            return False
-        return self.discover and str(fields.get("name", "")).startswith(self.name_prefix)
+        if fields.get("batchId") in self.batches:
+            return Match.YES
+        fits = (
+            self.discover
+            and (not self.groups or (fields.get("runGroupId") if shown.full else group) in self.groups)
+            and str(fields.get("name", "")).startswith(self.name_prefix)
+            and (not self.workflows or fields.get("workflowId") in self.workflows)
+        )
+        if not fits or not self.tags:
+            return Match.YES if fits else Match.NO
+        if not shown.full:
+            return Match.MAYBE
+        tags: Mapping[str, str] = fields.get("tags") or {}
+        return Match.YES if self.tags <= tags.items() else Match.NO
 
     def covers(self, other: "Rule") -> bool:
         """Whether the lists of the whole account show this watch all that `other` discovers."""
-        return self.discover and not self.groups and other.name_prefix.startswith(self.name_prefix)
+        workflows = not self.workflows or (bool(other.workflows) and set(other.workflows) <= set(self.workflows))
+        named = other.name_prefix.startswith(self.name_prefix)
+        return self.discover and not self.groups and named and workflows and self.tags <= other.tags
 
 
 class Rules:
@@ -58,9 +81,13 @@ class Rules:
         """Whether lists are read for what nobody has named."""
         return self.discover or bool(self.batches)
 
+    def match(self, shown: Snapshot, group: str | None = None) -> Match:
+        """Whether a run is any watch's, by what an answer shows of it."""
+        return max((rule.match(shown, group) for rule in self.rules), default=Match.NO)
+
     def takers(self, shown: Snapshot, group: str | None = None) -> tuple[Rule, ...]:
         """The watches that take a run, by what an answer shows of it."""
-        return tuple(rule for rule in self.rules if rule.takes(shown, group))
+        return tuple(rule for rule in self.rules if rule.match(shown, group) is Match.YES)
 
     def of_batch(self, batch_id: str) -> tuple[Rule, ...]:
         """The watches that follow a batch."""

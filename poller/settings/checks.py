@@ -198,7 +198,7 @@ def _quoted(name: str) -> str:
 
 def _discovery(settings: Settings) -> Iterator[Problem]:
     for index, watch in enumerate(settings.watch):
-        for key in ("run_group_ids", "name_prefix"):
+        for key in ("run_group_ids", "name_prefix", "workflow_ids", "tags"):
             if getattr(watch, key) and not watch.discover:
                 yield Problem(
                     ("watch", index, key),

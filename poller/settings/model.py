@@ -182,6 +182,12 @@ class WatchSettings(Table):
         (), description="Discover only runs of these run groups."
     )
     name_prefix: str = Field("", description="Discover only runs whose name begins so.")
+    workflow_ids: tuple[Annotated[str, Field(pattern=r"^\d{1,18}$")], ...] = Field(
+        (), description="Discover only runs of these workflows."
+    )
+    tags: dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]] = Field(
+        {}, description="Discover only runs that have all these tags; each run found costs one GetRun."
+    )
     emit_first: EmitFirst = Field(
         "always",
         description="The first event of discovered runs that are older than the watch: always, terminal, or never.",

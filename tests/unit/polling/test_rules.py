@@ -7,7 +7,7 @@ import pytest
 from poller.core.lists import WHOLE, ListName, Part
 from poller.core.runs import EmitFirst, Snapshot
 from poller.polling.discovery import Discovery
-from poller.polling.rules import Rule, Rules, loudest
+from poller.polling.rules import Match, Rule, Rules, loudest
 from tests.unit.polling.simulation import START
 
 RUNNING = ListName("RUNNING")
@@ -23,6 +23,10 @@ def looked(run_id: str = "1", **fields: Any) -> Snapshot:
 
 def rule(prefix: str = "", groups: tuple[str, ...] = (), **more: Any) -> Rule:
     return Rule(True, groups, prefix, **more)
+
+
+def tagged(prefix: str = "", **tags: str) -> Rule:
+    return rule(prefix, tags=frozenset(tags.items()))
 
 
 # --- whose a run is ---------------------------------------------------------------------------------------------------
@@ -42,14 +46,38 @@ def rule(prefix: str = "", groups: tuple[str, ...] = (), **more: Any) -> Rule:
         (rule("lab", ("7",)), item(name="else"), "7", False),
         (rule(groups=("7",)), looked(runGroupId="7"), None, True),
         (rule(groups=("7",)), looked(), None, False),
+        (rule(workflows=("3", "4")), item(workflowId="4"), None, True),
+        (rule(workflows=("3",)), item(workflowId="4"), None, False),
+        (rule(workflows=("3",)), item(), None, False),
+        (rule("lab", workflows=("3",)), item(workflowId="3", name="else"), None, False),
+        (tagged(project="x"), looked(tags={"project": "x", "site": "y"}), None, True),
+        (tagged(project="x", site="y"), looked(tags={"project": "x"}), None, False),
+        (tagged(project="x"), looked(tags={"project": "X"}), None, False),
+        (tagged(project=""), looked(), None, False),
         (Rule(batches=("5",)), item(batchId="5"), None, True),
         (Rule(batches=("5",)), item(batchId="6"), None, False),
-        (Rule(run_ids=frozenset("1")), item("1"), None, True),
-        (Rule(run_ids=frozenset("1")), item("2"), None, False),
+        (Rule(run_ids=frozenset("1")), item("1"), None, False),
     ],
 )
 def test_a_watch_takes_what_its_keys_say(one: Rule, shown: Snapshot, group: str | None, taken: bool) -> None:
-    assert one.takes(shown, group) is taken
+    assert one.match(shown, group) is (Match.YES if taken else Match.NO)
+
+
+@pytest.mark.parametrize(
+    ("rules", "shown", "match"),
+    [
+        ([tagged(project="x")], item(), Match.MAYBE),
+        ([tagged("lab", project="x")], item(name="lab-1"), Match.MAYBE),
+        ([tagged("lab", project="x")], item(name="else"), Match.NO),
+        ([tagged(project="x"), rule("lab")], item(name="lab-1"), Match.YES),
+        ([tagged(project="x"), rule("lab")], item(name="else"), Match.MAYBE),
+        ([], item(), Match.NO),
+    ],
+)
+def test_where_tags_decide_only_a_get_run_can_tell_unless_another_watch_takes_the_run(
+    rules: list[Rule], shown: Snapshot, match: Match
+) -> None:
+    assert Rules(rules).match(shown) is match
 
 
 def test_the_union_of_the_watches_is_followed_and_each_takes_its_own() -> None:
@@ -85,6 +113,10 @@ def groups(*names: str) -> tuple[Part, ...]:
         ([rule(), rule(groups=("7",))], (WHOLE,)),
         ([rule("a"), rule("ab", ("7",)), rule("b", ("8",))], (WHOLE, *groups("8"))),
         ([Rule(groups=("7",)), rule("a")], (WHOLE,)),
+        ([rule(workflows=("3",)), rule(groups=("7",), workflows=("3",))], (WHOLE,)),
+        ([rule(workflows=("3",)), rule(groups=("7",))], (WHOLE, *groups("7"))),
+        ([tagged(project="x"), rule(groups=("7",))], (WHOLE, *groups("7"))),
+        ([tagged(project="x"), rule(groups=("7",), tags=frozenset({("project", "x"), ("a", "b")}))], (WHOLE,)),
     ],
 )
 def test_the_lists_are_narrowed_to_the_union_or_are_those_of_the_whole_account(

@@ -119,6 +119,13 @@ REFUSED: Final = [
     ),
     ('[watch]\nemit_first = "sometimes"\n', ["config.toml:2 [watch] emit_first: expected 'always', 'terminal' or"]),
     ('[watch]\ndiscover = true\nrun_group_ids = ["x"]\n', ["config.toml:3 [watch] run_group_ids[0]"]),
+    (
+        '[watch]\ndiscover = true\nworkflow_ids = ["1", "rnaseq"]\n',
+        ['config.toml:3 [watch] workflow_ids[1]: "rnaseq" does not fit here: discover only runs of these workflows'],
+    ),
+    ('[watch]\ntags = ["a"]\n', ["config.toml:2 [watch] tags: expected a table, such as { key"]),
+    ("[watch]\ntags = { a = 1 }\n", ["config.toml:2 [watch] tags.a: expected text, in quotes, and not 1"]),
+    ('[watch]\ndiscover = true\ntags = { "" = "b" }\n', ["config.toml:3 [watch] tags"]),
     ('[aws]\nregion = ""\n', ['config.toml:2 [aws] region: "" does not fit here']),
     ('[aws]\nendpoint_url = "localhost:4566"\n', ["config.toml:2 [aws] endpoint_url: expected an address that begins"]),
     ('[aws]\nname = "a:b"\n', ['config.toml:2 [aws] name: "a:b" does not fit here']),
@@ -199,6 +206,12 @@ REFUSED: Final = [
     ('[http]\nlisten = ":80"\n', ["config.toml:2 [http] listen: is open to other machines"]),
     ('[http]\nlisten = "[::]:80"\ntoken = ""\n', ["config.toml:2 [http] listen: is open to other machines"]),
     ('[watch]\nrun_group_ids = ["1"]\n', ["config.toml:2 [watch] run_group_ids: narrows discovery, which is off"]),
+    ('[watch]\nworkflow_ids = ["1"]\n', ["config.toml:2 [watch] workflow_ids: narrows discovery, which is off"]),
+    ('[watch]\ntags = { a = "b" }\n', ["config.toml:2 [watch] tags: narrows discovery, which is off; set discover"]),
+    (
+        '[[watch]]\n[watch.tags]\na = "b"\n[[watch]]\ndiscover = true\n',
+        ["config.toml:2 [[watch]] number 1 tags: narrows discovery, which is off"],
+    ),
     ('[watch]\nname_prefix = "x"\n', ["config.toml:2 [watch] name_prefix: narrows discovery, which is off"]),
     ('[watch]\naws = "lab"\n', ['config.toml:2 [watch] aws: no [aws] table is named "lab"; give it name = "lab"']),
     (
