@@ -206,6 +206,8 @@ def rules_of(watches: Iterable[WatchSettings]) -> tuple[Rule, ...]:
             run_ids=frozenset(run_name(text).run_id for text in watch.run_ids),
             workflows=watch.workflow_ids,
             tags=frozenset(watch.tags.items()),
+            min_interval=watch.min_interval,
+            max_interval=watch.max_interval,
         )
         for watch in watches
     )

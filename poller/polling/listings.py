@@ -86,6 +86,8 @@ class Listings:
                 return
         elif run_id not in followed.runs and run_id in self.discovery.muted:
             return
+        if known.by_rule:
+            followed.place(run_id, item, name)
         known = self.discovery.heard(known, item, name.group)
         work.shown[run_id] = self.clock.monotonic()  # its reading goes on: that began before
         self.planner.shown(run_id, work.shown[run_id])
@@ -102,6 +104,9 @@ class Listings:
             return None
         known = self.candidates.take(item.run_id) or self.discovery.adopt(item, name)
         if known is not None and match is Match.MAYBE:
+            rules = self.discovery.rules
+            claim = rules.claim(item.run_id, item, group=name.group, least=Match.MAYBE)
+            self.followed.claims.note(item.run_id, claim)
             self.candidates.ask(known, item)
             return None
         if known is not None:
@@ -161,5 +166,6 @@ class Listings:
         if self.discovery.rules.reads_lists:
             now = self.clock.now()
             since = min(self.discovery.last_news or now, now)
-            moment = next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance())
+            claim = self.discovery.rules.of_lists
+            moment = next_look(since, now, claim.low, claim.high, self.chance())
             self.planner.discover(self.clock.monotonic() + (moment - now).total_seconds())

@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from poller.core.cadence import Pace
+from poller.core.claims import Claims
 from poller.core.errors import Blind, ServiceError
 from poller.core.events import Place
 from poller.core.planner import Planner
@@ -80,7 +81,7 @@ class Scope:
         self.instance = instance
         self.pace = pace
         self.rules = tuple(rules)
-        self._whole = Rules(self.rules)
+        self._whole = Rules(self.rules, pace)
         self.include = include
         self.rounds: Rounds | None = None
         self._looks: Looks | None = None
@@ -171,9 +172,10 @@ class Scope:
         first_start = state.discovered_through is None
         self.rested_before = stored is not None and first_start  # its mark went to its keeper
         planner = Planner(
-            low=self.pace.min_interval.total_seconds(),
-            high=self.pace.max_interval.total_seconds(),
+            low=self._whole.shortest.total_seconds(),
+            high=self._whole.of_lists.high.total_seconds(),
             parts=self._whole.parts,
+            claims=Claims(self._whole.common),
         )
         tally, chance = self.foundation.tally, self.foundation.chance
         self._looks = looks = Looks(self.service, self.clock, tally, ceiling=self.pace.ceiling, rates=state.rates)
@@ -187,7 +189,7 @@ class Scope:
             manifests=manifests,
             pace=self.pace,
             planner=planner,
-            batches=Batches(self.pace, self.clock, chance),
+            batches=Batches(self._whole.claim_of_batch, self.clock, chance),
             discovery=Discovery(self._whole, state.discovered_through or self._started_at, by_our_clock=first_start),
             rates=lambda: looks.rates | manifests.rates,
             waiters=self._waiters,
@@ -410,7 +412,7 @@ class Scope:
             for known in wanted
             if known.run_id not in rounds.discovery.muted and (known.by_rule or known.run_id in named | self._watched)
         ]
-        rounds.take_up(keep)
+        await rounds.take_up(keep)
         remembered = await self.gate.insist(lambda: self.store.batches(self.name))
         rounds.batches.take_up(self._whole.batches, remembered)
         await self.gate.insist(lambda: rounds.partings.take_up(self.store, self.name, self.clock.now()))

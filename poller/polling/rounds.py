@@ -7,6 +7,7 @@ side learn of them.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final, assert_never
 
 import anyio
@@ -19,7 +20,7 @@ from poller.core.events import Draft, batch_event, event_of, short_type
 from poller.core.machine import Observed, Step, missed, observe, refuse
 from poller.core.planner import GetRunLook, Planner
 from poller.core.retries import full_jitter
-from poller.core.runs import Json, KnownRun, Question
+from poller.core.runs import Json, KnownRun, Question, Snapshot
 from poller.core.sight import Cause
 from poller.core.succession import await_manifest, is_succeeded, kept_look, succeed
 from poller.foundation import Foundation
@@ -55,6 +56,8 @@ log = structlog.get_logger("poller.polling")
 FIRST_RETRY: Final = timedelta(seconds=0.5)
 CLOCKS_DIFFER: Final = 0.001
 """Seconds by which a wall clock moment may be off on the monotonic clock; on the safe side a look counts as older."""
+_PORTION: Final = 1000
+"""Runs whose kept fields are read from the record at once."""
 _UNREAD_AFTER: Final = 3
 """Pages in a row that did not come, after which the ended lists are read as soon as one does."""
 _LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
@@ -93,7 +96,7 @@ class Rounds:
         self.tally = foundation.tally
         self.rates = rates
         self.include = include
-        self.followed = Followed(foundation, pace)
+        self.followed = Followed(foundation, discovery.rules, planner.claims)
         self.runs = self.followed.runs
         self.ladders = Ladders(planner, manifests, pace, self.runs, self.clock.now, self.clock.monotonic)
         self.candidates = Candidates(
@@ -187,12 +190,25 @@ class Rounds:
                 if known.run_id not in self.runs:
                     work.runs[known.run_id] = known
                     work.due[known.run_id] = self.clock.monotonic()
+                    self.followed.place(known.run_id, batch_id=known.batch_id)
             await self._write(work)
             self._plan(work)
 
-    def take_up(self, runs: Iterable[KnownRun]) -> None:
-        """Go on with what the record was following; everything is due, since nobody knows how long nobody looked."""
+    async def take_up(self, runs: Sequence[KnownRun]) -> None:
+        """Go on with what the record was following; everything is due, since nobody knows how long nobody looked.
+
+        Which watches take a run now is read off the last GetRun that was kept of it: they may have changed.
+        """
         now = self.clock.monotonic()
+        places = range(0, len(runs), _PORTION) if self.discovery.rules.tell_apart else ()
+        for portion in (runs[place : place + _PORTION] for place in places):
+            ids = [known.run_id for known in portion]
+            kept = await self.gate.insist(partial(self.store.snapshots, self.scope, ids))
+            for known in portion:
+                at = known.seen_at or self.clock.now()
+                fields = kept.get(known.run_id)
+                shown = Snapshot(known.run_id, known.status or "", True, at, at, fields=fields) if fields else None
+                self.followed.place(known.run_id, shown, batch_id=known.batch_id)
         for known in runs:
             self.runs[known.run_id] = known
             self.planner.follow(known, now)
@@ -206,6 +222,7 @@ class Rounds:
     def _let_go(self, run_id: str) -> None:
         self.runs.pop(run_id, None)
         self.planner.drop(run_id)
+        self.planner.claims.drop(run_id)
         self.ladders.leave(run_id)
         self.access.forget(run_id)
         self._failures.pop(run_id, None)
@@ -297,6 +314,7 @@ class Rounds:
             self.ladders.leave(run_id)
             self.partings.hold(work.runs[run_id], snapshot, self.clock.now() + self.pace.vanish_deadline)
             return
+        self.followed.place(run_id, snapshot)
         known = self.discovery.heard(known, snapshot)
         observed = observe(known, snapshot)
         if not known.looked or observed.transitions:
@@ -375,6 +393,7 @@ class Rounds:
                 work.runs[run.run_id] = replace(known, uuid=known.uuid or run.uuid, batch_id=batch_id)
             else:
                 continue
+            self.followed.place(run.run_id, batch_id=batch_id)
             work.due[run.run_id] = self.followed.due(work.runs[run.run_id])
         listed = self.batches.page_came(answer.look, answer.page.token)
         if listed is not None:

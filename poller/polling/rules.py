@@ -5,9 +5,12 @@ Each table is a rule of its own, and what is followed is the union: a run that s
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
 from typing import Final
 
+from poller.core.cadence import Pace
+from poller.core.claims import Claim
 from poller.core.lists import WHOLE, Part
 from poller.core.runs import EmitFirst, Snapshot
 
@@ -27,7 +30,10 @@ class Match(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one `[[watch]]` says. `groups`, `name_prefix`, `workflows` and `tags` narrow discovery; ids are bare."""
+    """What one `[[watch]]` says. `groups`, `name_prefix`, `workflows` and `tags` narrow discovery; ids are bare.
+
+    Without an interval of its own its runs are asked about as often as the pace of the scope says.
+    """
 
     discover: bool = False
     groups: tuple[str, ...] = ()
@@ -37,6 +43,8 @@ class Rule:
     run_ids: frozenset[str] = frozenset()
     workflows: tuple[str, ...] = ()
     tags: frozenset[tuple[str, str]] = frozenset()
+    min_interval: timedelta | None = None
+    max_interval: timedelta | None = None
 
     def match(self, shown: Snapshot, group: str | None = None) -> Match:
         """Whether a run that nobody named is this watch's, by what an answer shows. `group` is that of the list it was.
@@ -67,10 +75,12 @@ class Rule:
 
 
 class Rules:
-    """All that is watched in one scope: a rule for each `[[watch]]`."""
+    """All that is watched in one scope: a rule for each `[[watch]]`. Args: `pace` is that of the scope."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], pace: Pace = Pace()) -> None:  # noqa: B008 - frozen
         self.rules = tuple(rules)
+        self.pace = pace
+        self._claims: dict[int, Claim] = {}
         self.discover = any(rule.discover for rule in self.rules)
         self.batches = tuple(dict.fromkeys(batch for rule in self.rules for batch in rule.batches))
         self.run_ids = frozenset[str]().union(*(rule.run_ids for rule in self.rules))
@@ -89,9 +99,66 @@ class Rules:
         """The watches that take a run, by what an answer shows of it."""
         return tuple(rule for rule in self.rules if rule.match(shown, group) is Match.YES)
 
+    @property
+    def tell_apart(self) -> bool:
+        """Whether it matters which watches take a run: there are several, or one with intervals of its own."""
+        own = any(rule.min_interval is not None or rule.max_interval is not None for rule in self.rules)
+        return own or len(self.rules) > 1
+
+    @property
+    def common(self) -> Claim:
+        """What holds for runs that no watch takes, but that a command asked for."""
+        return self._claim(0)
+
+    @property
+    def shortest(self) -> timedelta:
+        """The shortest wait between two looks that any run may have."""
+        return min((self.common.low, *(self._claim(1 << place).low for place in range(len(self.rules)))))
+
+    @property
+    def of_lists(self) -> Claim:
+        """How often what is new is looked for: as the watches want it that find their runs in lists."""
+        return self._claim(sum(1 << place for place, rule in enumerate(self.rules) if rule.discover or rule.batches))
+
+    def claim(
+        self,
+        run_id: str,
+        shown: Snapshot | None = None,
+        *,
+        group: str | None = None,
+        batch_id: str | None = None,
+        least: Match = Match.YES,
+    ) -> Claim:
+        """What the watches want of a run: of those the shortest interval that take it, by what is known of it.
+
+        Args: `shown` is an answer that shows it, `group` that of the list it was; `batch_id` the batch that named it;
+        with `least` MAYBE those count that may take it.
+        """
+        return self._claim(
+            sum(
+                1 << place
+                for place, rule in enumerate(self.rules)
+                if run_id in rule.run_ids
+                or batch_id in rule.batches
+                or (shown is not None and rule.match(shown, group) >= least)
+            )
+        )
+
+    def claim_of_batch(self, batch_id: str) -> Claim:
+        """How often a batch is asked about."""
+        return self.claim("", batch_id=batch_id)
+
     def of_batch(self, batch_id: str) -> tuple[Rule, ...]:
         """The watches that follow a batch."""
         return tuple(rule for rule in self.rules if batch_id in rule.batches)
+
+    def _claim(self, watches: int) -> Claim:
+        if watches not in self._claims:
+            takers = [rule for place, rule in enumerate(self.rules) if watches >> place & 1] or [Rule()]
+            low = min(self.pace.min_interval if one.min_interval is None else one.min_interval for one in takers)
+            high = min(self.pace.max_interval if one.max_interval is None else one.max_interval for one in takers)
+            self._claims[watches] = Claim(watches, low, high)
+        return self._claims[watches]
 
     def _parts(self) -> tuple[Part, ...]:
         """What the lists are narrowed to: the groups, and a few batches; the whole account where a watch needs it.

@@ -38,7 +38,7 @@ class Twins:
 
 def whole_rules(scope: "Scope") -> Rules:
     """What is watched in a scope, and in those that rest with it."""
-    return Rules(dict.fromkeys(rule for one in (scope, *scope.guests) for rule in one.rules))
+    return Rules(dict.fromkeys(rule for one in (scope, *scope.guests) for rule in one.rules), scope.pace)
 
 
 async def take_over(scope: "Scope") -> None:

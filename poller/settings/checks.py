@@ -65,6 +65,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _runs,
         _discovery,
         _polling,
+        _watch_intervals,
         _record,
         _http,
         _sinks,
@@ -209,21 +210,50 @@ def _discovery(settings: Settings) -> Iterator[Problem]:
 
 def _polling(settings: Settings) -> Iterator[Problem]:
     polling = settings.polling
-    low, high = polling.min_interval, polling.max_interval
-    key = ("polling", "min_interval")
+    yield from _intervals(("polling",), polling.min_interval, polling.max_interval)
 
-    def spell(name: str) -> str:
-        return f"{name} ({format_duration(getattr(polling, name))})"
 
+def _watch_intervals(settings: Settings) -> Iterator[Problem]:
+    """A watch's own intervals, with those of [polling] in place of what it does not say."""
+    polling = settings.polling
+    for index, watch in enumerate(settings.watch):
+        low, high = watch.min_interval, watch.max_interval
+        table: KeyPath = ("watch", index)
+        if low is not None and high is not None:
+            yield from _intervals(table, low, high)
+        elif low is not None and low < LEAST_INTERVAL:
+            yield _too_short(table, low)
+        elif low is not None and low > polling.max_interval:
+            yield Problem(
+                (*table, "min_interval"),
+                f"({format_duration(low)}) is longer than [polling] max_interval "
+                f"({format_duration(polling.max_interval)}); lower it, or set max_interval here, too",
+                (("polling", "max_interval"),),
+            )
+        elif high is not None and high < polling.min_interval:
+            yield Problem(
+                (*table, "max_interval"),
+                f"({format_duration(high)}) is shorter than [polling] min_interval "
+                f"({format_duration(polling.min_interval)}); raise it, or set min_interval here, too",
+                (("polling", "min_interval"),),
+            )
+
+
+def _intervals(table: KeyPath, low: timedelta, high: timedelta) -> Iterator[Problem]:
     if low < LEAST_INTERVAL:
-        yield Problem(key, f"({format_duration(low)}) is too short; the least is {format_duration(LEAST_INTERVAL)}")
-        return
-    if low > high:
+        yield _too_short(table, low)
+    elif low > high:
         yield Problem(
-            key,
-            f"({format_duration(low)}) is longer than {spell('max_interval')}; lower the first or raise the second",
-            (("polling", "max_interval"),),
+            (*table, "min_interval"),
+            f"({format_duration(low)}) is longer than max_interval ({format_duration(high)}); "
+            "lower the first or raise the second",
+            ((*table, "max_interval"),),
         )
+
+
+def _too_short(table: KeyPath, low: timedelta) -> Problem:
+    said = f"({format_duration(low)}) is too short; the least is {format_duration(LEAST_INTERVAL)}"
+    return Problem((*table, "min_interval"), said)
 
 
 def _record(settings: Settings) -> Iterator[Problem]:

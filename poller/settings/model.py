@@ -192,6 +192,12 @@ class WatchSettings(Table):
         "always",
         description="The first event of discovered runs that are older than the watch: always, terminal, or never.",
     )
+    min_interval: Duration | None = Field(
+        None, description="Shortest wait between two looks at one of these runs; without it that of [polling]."
+    )
+    max_interval: Duration | None = Field(
+        None, description="Longest wait, for runs long in one status; without it that of [polling]."
+    )
 
 
 class PollingSettings(Table):

@@ -1,9 +1,12 @@
 """What several watches take between them, which lists show it, and what is told of it first."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from poller.core.cadence import Pace
+from poller.core.claims import Claim
 from poller.core.lists import WHOLE, ListName, Part
 from poller.core.runs import EmitFirst, Snapshot
 from poller.polling.discovery import Discovery
@@ -150,6 +153,50 @@ def test_a_look_may_show_that_a_more_talkative_watch_takes_a_run_too_but_not_aft
     heard = discovery.heard(adopted, looked(runGroupId="7"))
     assert heard.emit_first == "always"
     assert discovery.heard(heard, looked()).emit_first == "always", "what was said stays said"
+
+
+# --- how often it is asked about --------------------------------------------------------------------------------------
+
+
+def seconds(claim: Claim) -> tuple[float, float]:
+    return claim.low.total_seconds(), claim.high.total_seconds()
+
+
+def test_of_the_watches_that_take_a_run_the_shortest_intervals_count() -> None:
+    quick = rule("a", min_interval=timedelta(seconds=1))
+    short = rule("ab", max_interval=timedelta(seconds=20))
+    slow = Rule(batches=("5",), min_interval=timedelta(minutes=1), max_interval=timedelta(hours=1))
+    rules = Rules([quick, short, slow, Rule(run_ids=frozenset("9"))], Pace())
+    assert seconds(rules.common) == (5, 60)
+    assert seconds(rules.claim("1", item(name="a"))) == (1, 60)
+    assert seconds(rules.claim("1", item(name="ab"))) == (1, 20)
+    assert seconds(rules.claim("1", item(name="b", batchId="5"))) == (60, 3600)
+    assert seconds(rules.claim("1", batch_id="5")) == seconds(rules.claim_of_batch("5")) == (60, 3600)
+    assert seconds(rules.claim("9", item(name="ab", batchId="5"))) == (1, 20)
+    assert rules.claim("1", item(name="ab")) is rules.claim("2", item("2", name="abc")), "one object for all of them"
+    assert rules.claim("9").watches == 0b1000
+    assert rules.claim("1", item(name="c")) is rules.common
+    assert (rules.shortest.total_seconds(), seconds(rules.of_lists)) == (1, (1, 20))
+
+
+def test_lists_are_read_for_new_runs_as_the_watches_want_it_that_find_runs_in_them() -> None:
+    hour = timedelta(hours=1)
+    named = Rule(run_ids=frozenset("9"), min_interval=timedelta(seconds=1))
+    rules = Rules([rule(min_interval=hour, max_interval=hour), named], Pace())
+    assert (rules.shortest.total_seconds(), seconds(rules.of_lists)) == (1, (3600, 3600))
+    assert seconds(Rules([named], Pace()).of_lists) == (5, 60)
+
+
+def test_one_watch_without_intervals_of_its_own_needs_nobody_told_apart() -> None:
+    assert not Rules([rule("a")], Pace()).tell_apart
+    assert Rules([rule("a", max_interval=timedelta(seconds=20))], Pace()).tell_apart
+    assert Rules([rule("a"), Rule()], Pace()).tell_apart
+
+
+def test_a_run_that_may_be_a_watchs_counts_as_its_own_while_it_is_asked_about() -> None:
+    rules = Rules([tagged(project="x"), rule("lab")])
+    assert rules.claim("1", item(), least=Match.MAYBE).watches == 0b01
+    assert rules.claim("1", item()).watches == 0
 
 
 def test_the_loudest_of_nothing_says_nothing() -> None:

@@ -7,12 +7,13 @@ import anyio
 import pytest
 
 from poller.core.cadence import Pace
+from poller.core.errors import Denied
 from poller.emulator.batch_specs import BatchSpec, Numbered
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
 from poller.emulator.starting import usual_setting
 from poller.polling.rules import Rule
-from tests.unit.polling.simulation import ACCOUNT, Simulation, simulated, virtually
+from tests.unit.polling.simulation import ACCOUNT, Simulation, refused, simulated, virtually
 
 BRISK = Pace(
     min_interval=timedelta(milliseconds=500),
@@ -133,5 +134,120 @@ def test_what_was_found_is_followed_to_its_end_under_other_watches_and_no_more_i
             assert await simulation.kinds(last) == ["pending"]
             assert (await simulation.kinds(late))[-1] == "completed"
             await check_told_once(simulation)
+
+    virtually(body)
+
+
+# --- how often --------------------------------------------------------------------------------------------------------
+
+
+QUICK, SLOW = timedelta(seconds=1), timedelta(minutes=5)
+
+
+def looks_at(simulation: Simulation, run_id: str, since: float = 0) -> list[float]:
+    return [at for at, _, asked in simulation.service.times if asked == run_id and at >= since]
+
+
+def tagged(name: str, interval: timedelta) -> Rule:
+    return Rule(discover=True, tags=frozenset({("pace", name)}), min_interval=interval, max_interval=interval)
+
+
+def test_each_watch_has_its_runs_asked_about_at_its_own_pace() -> None:
+    """One run in each status, so that none is answered for by a list."""
+
+    async def body() -> None:
+        async with simulated(pace=Pace()) as simulation:
+            quick, ordinary, slow, both = (
+                simulation.start_life(Life.of((status, 100_000), "COMPLETED"))
+                for status in ("PENDING", "STARTING", "RUNNING", "STOPPING")
+            )
+            rules = (
+                Rule(run_ids=frozenset({quick, both}), min_interval=QUICK, max_interval=QUICK),
+                Rule(run_ids=frozenset({ordinary})),
+                Rule(run_ids=frozenset({slow, both}), min_interval=SLOW, max_interval=SLOW),
+            )
+            async with simulation.polling(rules):
+                await anyio.sleep(3600)
+                simulation.world.advance(instant_of(simulation.clock.now()))
+            assert 3000 < len(looks_at(simulation, quick)) < 3600
+            assert 3000 < len(looks_at(simulation, both)) < 3600
+            assert 60 <= len(looks_at(simulation, ordinary)) < 100
+            assert 11 <= len(looks_at(simulation, slow)) < 14
+
+    virtually(body)
+
+
+def test_the_pace_is_that_of_the_watch_after_a_restart_too_and_of_another_one_once_the_configuration_changed() -> None:
+    async def body() -> None:
+        async with simulated(pace=Pace()) as simulation:
+            quick = simulation.start_life(Life.of(("RUNNING", 100_000), "COMPLETED"), tags={"pace": "quick"})
+            slow = simulation.start_life(Life.of(("PENDING", 100_000), "COMPLETED"), tags={"pace": "slow"})
+            simulation.service.fails = only_get_run
+            await simulation_of_discovery(simulation)
+            for rules, often in (
+                ((tagged("quick", QUICK), tagged("slow", SLOW)), quick),
+                ((tagged("slow", SLOW), tagged("quick", QUICK)), quick),
+                ((tagged("quick", SLOW), tagged("slow", QUICK)), slow),
+            ):
+                since = simulation.clock.monotonic()
+                async with simulation.polling(rules):
+                    await anyio.sleep(1200)
+                seldom = slow if often == quick else quick
+                assert len(looks_at(simulation, often, since)) > 1000
+                assert len(looks_at(simulation, seldom, since)) < 7
+
+    virtually(body)
+
+
+async def simulation_of_discovery(simulation: Simulation) -> None:
+    """Let both be found, while lists are allowed."""
+    fails, simulation.service.fails = simulation.service.fails, lambda _operation, _run_id: None
+    async with simulation.polling((tagged("quick", SLOW), tagged("slow", SLOW))):
+        await anyio.sleep(10)
+    simulation.service.fails = fails
+
+
+def only_get_run(operation: str, _run_id: str | None) -> None:
+    """Without lists each run is asked about by itself, and its pace shows."""
+    if operation == "ListRuns":
+        raise refused(Denied, "AccessDeniedException")
+
+
+def test_new_runs_are_looked_for_as_often_as_the_quickest_watch_that_discovers_wants_it() -> None:
+    async def calls(*rules: Rule) -> int:
+        async with simulated(pace=Pace(discover_ended=timedelta(0))) as simulation:
+            async with simulation.polling(rules):
+                await anyio.sleep(3600)
+            return simulation.service.calls["ListRuns"]
+
+    slow = Rule(discover=True, min_interval=SLOW, max_interval=SLOW)
+    quick = Rule(discover=True, name_prefix="a", max_interval=timedelta(seconds=10))
+    named = Rule(run_ids=frozenset({"1"}), min_interval=QUICK, max_interval=QUICK)
+    seldom, often = virtually(lambda: calls(slow, named)), virtually(lambda: calls(slow, quick))
+    assert seldom < 100
+    assert often > 350
+
+
+# --- whose turn it is -------------------------------------------------------------------------------------------------
+
+
+def test_a_watch_with_ten_runs_is_not_kept_waiting_by_one_with_hundreds() -> None:
+    """800 first looks, and as many ends, at two a second: the runs of the other watch do not queue up behind them."""
+
+    async def body() -> None:
+        async with simulated(pace=Pace(ceiling=2)) as simulation:
+            for number in range(800):
+                simulation.start_life(Life.of(("RUNNING", 90), "COMPLETED"), name=f"lab-{number}")
+            rules = (Rule(discover=True, name_prefix="lab-"), Rule(discover=True, name_prefix="clinic-"))
+            async with simulation.polling(rules):
+                await anyio.sleep(60)
+                life = Life.of(("PENDING", 60), ("RUNNING", 60), "FAILED")
+                ours = {simulation.start_life(life, name=f"clinic-{number}") for number in range(10)}
+                told: list[int] = []
+                for seconds, kind in ((40, "pending"), (110, "failed")):
+                    await anyio.sleep(seconds)
+                    told.append(sum(event.run_id in ours for event in await simulation.events(kind)))
+                assert simulation.service.calls["GetRun"] < 450, "the others are far from done"
+            assert told == [10, 10]
 
     virtually(body)

@@ -57,7 +57,8 @@ REFUSED: Final = [
     ("[sink]\n", ["config.toml:1 [sink]: no such table; did you mean [[sinks]]?"]),
     ("[xyz]\n", ["config.toml:1 [xyz]: no such table; there are [aws], [watch], [polling]"]),
     ("verbose = true\n", ["config.toml:1 verbose: no such table; there are"]),
-    ('min_interval = "5s"\n', ["config.toml:1 min_interval: stands before the first table; it belongs in [polling]"]),
+    ('blind_after = "5s"\n', ["config.toml:1 blind_after: stands before the first table; it belongs in [polling]"]),
+    ('min_interval = "5s"\n', ["config.toml:1 min_interval: stands before the first table; it belongs in [watch] or"]),
     ('name = "a"\n', ["config.toml:1 name: stands before the first table; it belongs in [aws] or [[sinks]]"]),
     (
         '[polling]\n# why\nmax_intervall = "5s"\n',
@@ -67,7 +68,7 @@ REFUSED: Final = [
         "[polling]\nMax-Interval = 5\n",
         ["config.toml:2 [polling] Max-Interval: no such key; did you mean max_interval?"],
     ),
-    ('[watch]\nmin_interval = "5s"\n', ["config.toml:2 [watch] min_interval: no such key; it belongs in [polling]"]),
+    ('[watch]\nblind_after = "5s"\n', ["config.toml:2 [watch] blind_after: no such key; it belongs in [polling]"]),
     (
         "[polling]\nretentions = 5\n",
         ["config.toml:2 [polling] retentions: no such key; did you mean retention in [store]?"],
@@ -198,6 +199,21 @@ REFUSED: Final = [
     ),
     ("[polling]\nmin_interval = 0\n", ["config.toml:2 [polling] min_interval (0s) is too short; the least is 50ms"]),
     ('[polling]\nmin_interval = "49ms"\n', ["config.toml:2 [polling] min_interval (49ms) is too short"]),
+    (
+        '[[watch]]\n[[watch]]\nmin_interval = "49ms"\n[[watch]]\nmax_interval = 1\n',
+        [
+            "config.toml:3 [[watch]] number 2 min_interval (49ms) is too short; the least is 50ms",
+            "config.toml:5 [[watch]] number 3 max_interval (1s) is shorter than [polling] min_interval (5s); raise",
+        ],
+    ),
+    (
+        '[watch]\nmin_interval = "5m"\nmax_interval = "1m"\n',
+        ["config.toml:2 [watch] min_interval (5m) is longer than max_interval (1m); lower the first or raise"],
+    ),
+    (
+        '[polling]\nmax_interval = "30s"\n[watch]\nmin_interval = "1m"\n',
+        ["config.toml:4 [watch] min_interval (1m) is longer than [polling] max_interval (30s); lower it, or set"],
+    ),
     ("[store]\nretention = 0\n", ["config.toml:2 [store] retention: would forget everything at once"]),
     (
         '[http]\nlisten = "0.0.0.0:80"\n',
