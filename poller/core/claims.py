@@ -31,6 +31,9 @@ class Claims:
         """Whether a claim of its own is noted."""
         return run_id in self._noted
 
+    def __len__(self) -> int:
+        return len(self._noted)
+
     def of(self, run_id: str) -> Claim:
         return self._noted.get(run_id, self.common)
 

@@ -95,7 +95,9 @@ class Planner:
     ) -> None:
         self.low = low
         self.high = high
-        self.claims = claims or Claims(Claim(0, timedelta(seconds=low), timedelta(seconds=high)))
+        if claims is None:
+            claims = Claims(Claim(0, timedelta(seconds=low), timedelta(seconds=high)))
+        self.claims = claims
         self.parts = tuple(parts)
         self._answering = (WHOLE,) if WHOLE in self.parts else self.parts
         self.lists_allowed = True

@@ -86,8 +86,6 @@ class Listings:
                 return
         elif run_id not in followed.runs and run_id in self.discovery.muted:
             return
-        if known.by_rule:
-            followed.place(run_id, item, name)
         known = self.discovery.heard(known, item, name.group)
         work.shown[run_id] = self.clock.monotonic()  # its reading goes on: that began before
         self.planner.shown(run_id, work.shown[run_id])
@@ -95,6 +93,8 @@ class Listings:
         self.ladders.shown_by_list(known, item)
         waits_already = run_id in followed.runs and not known.live and observed.known == known
         if not waits_already and (observed.known.live or observed.known.question or observed.known != known):
+            if known.by_rule:
+                followed.place(run_id, item, name)
             followed.apply(work, observed)
 
     def _found(self, item: Snapshot, name: ListName) -> KnownRun | None:

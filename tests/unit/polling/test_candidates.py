@@ -40,14 +40,17 @@ def test_runs_with_the_tags_are_told_whole_and_of_others_nothing_is_told_kept_or
         async with simulated(pace=BRISK) as simulation:
             old = simulation.start_life(ORDINARY, tags=OURS)
             strangers = [simulation.start_life(STEADY, tags={"project": "y"}) for _ in range(150)]
-            async with simulation.polling(TAGGED):
+            async with simulation.polling((TAGGED, Rule(run_ids=frozenset({"404404"})))) as scope:
                 await anyio.sleep(60)
                 new = simulation.start_life(ORDINARY, tags={**OURS, "site": "z"})
                 strangers.append(simulation.start_life(ORDINARY))
                 await anyio.sleep(3600)
+                assert scope.rounds is not None
+                assert len(scope.rounds.runs) == len(scope.rounds.planner.claims) == 0
+                assert len(scope.rounds.planner) == 0
             assert await simulation.kinds(old) == await simulation.kinds(new) == WHOLE_LIFE
-            assert await on_record(simulation) == {old, new}
-            assert {event.run_id for event in await simulation.events()} == {old, new}
+            assert await on_record(simulation) == {old, new, "404404"}
+            assert {event.run_id for event in await simulation.events()} == {old, new, "404404"}
             asked = get_runs(simulation)
             assert {asked[run_id] for run_id in strangers} == {1}
             await check_told_once(simulation)

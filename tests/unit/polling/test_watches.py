@@ -49,7 +49,7 @@ def test_each_watch_follows_its_own_and_nobody_elses_runs_are_told() -> None:
                 Rule(batches=(batch := start_batch(simulation, 10),)),
                 Rule(run_ids=frozenset({named := simulation.start_life(ORDINARY, name="named")})),
             )
-            async with simulation.polling(rules):
+            async with simulation.polling(rules) as scope:
                 await anyio.sleep(30)
                 ours = [
                     simulation.start_life(ORDINARY, name="lab-1"),
@@ -62,6 +62,8 @@ def test_each_watch_follows_its_own_and_nobody_elses_runs_are_told() -> None:
                     simulation.start_life(ORDINARY, name="else", run_group_id="7"),
                 ]
                 await anyio.sleep(300)
+                assert scope.rounds is not None
+                assert len(scope.rounds.runs) == len(scope.rounds.planner.claims) == 0, "nothing is kept of what ended"
             for run_id in (*ours, named):
                 assert await simulation.kinds(run_id) == WHOLE_LIFE
             for run_id in theirs:

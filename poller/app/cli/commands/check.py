@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from poller.healthomics.service import HealthOmics
     from poller.ports import Clock, Store
     from poller.settings.load import Loaded
-    from poller.settings.model import AwsSettings, WatchSettings
+    from poller.settings.model import AwsSettings, Settings, WatchSettings
     from poller.sinks.toolbox import Tools
 
 Verdict = Literal["ok", "warning", "failed", "not tried"]
@@ -53,6 +53,8 @@ async def check(
 ) -> ExitCode:
     """Say whether a configuration is right, line by line; with `--probe` also whether it would work here and now.
 
+    Of several `[[watch]]` tables it says what each follows.
+
     `--probe` asks whose the credentials are, tries GetRun and ListRuns once each, looks whether manifests can be read
     in CloudWatch Logs, opens the record (making it if there is none), and has each sink look whether it could send; it
     sends nothing. Exit codes: 0 all is well, perhaps with warnings; 1 something would not work; 2 the configuration is
@@ -71,6 +73,7 @@ async def check(
     loaded = load_configuration(config, aws)
     findings = [Finding("configuration", "ok", str(loaded.path))]
     findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
+    findings += _watches(loaded.settings)
     try:
         resolve_regions(loaded.settings)
     except ConfigError as error:
@@ -86,6 +89,19 @@ async def check(
     if failed:
         out.say(f"{failed} of {len(findings)} would not work")
     return ExitCode.ERROR if failed else ExitCode.OK
+
+
+def _watches(settings: "Settings") -> list[Finding]:
+    """What each `[[watch]]` follows, where there are several, or the only one costs more than it seems to."""
+    from poller.settings.watched import followed
+
+    if len(settings.watch) == 1 and not settings.watch[0].tags:
+        return []
+    several = len(settings.aws) > 1
+    return [
+        Finding(f"watch {number}{f' of {watch.aws}' if several else ''}", "ok", followed(watch))
+        for number, watch in enumerate(settings.watch, start=1)
+    ]
 
 
 async def _probes(loaded: "Loaded") -> list[Finding]:
