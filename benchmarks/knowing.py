@@ -19,7 +19,7 @@ import anyio
 from benchmarks.tables import show
 from poller.core.cadence import Pace
 from poller.emulator.lives import Life
-from poller.polling.discovery import Rule
+from poller.polling.rules import Rule
 from poller.telemetry import library_logging
 from tests.unit.polling.simulation import Simulation, simulated, virtually
 

@@ -1,7 +1,7 @@
 """Settings -> Parts: the only place where adapters meet the engine."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,8 +17,8 @@ from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
 from poller.foundation import Foundation, foundation_of
-from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
+from poller.polling.rules import Rule
 from poller.polling.twins import Twins
 from poller.ports import Clock
 from poller.settings.model import AwsSettings, RunName, Settings, WatchSettings, run_name
@@ -105,7 +105,8 @@ async def open_parts(
             await store.hold(holder)
         include = tuple(settings.privacy.include)
         scopes = []
-        for aws, region, watch in zip(settings.aws, resolve_regions(settings), watches_by_scope(settings), strict=True):
+        watched = watches_by_scope(settings)
+        for aws, region, watches in zip(settings.aws, resolve_regions(settings), watched, strict=True):
             service = HealthOmics(
                 AwsSessions(now=clock.now),
                 clock,
@@ -125,9 +126,8 @@ async def open_parts(
                     service=service,
                     instance=settings.daemon.instance,
                     pace=pace_of(settings),
-                    rule=rule_of(watch),
-                    run_ids=run_ids_of(watch),
-                    terms=terms_of(watch),
+                    rules=rules_of(watches),
+                    terms=terms_of(watches),
                     include=include,
                 )
             )
@@ -198,18 +198,31 @@ def pace_of(settings: Settings) -> Pace:
     )
 
 
-def rule_of(watch: WatchSettings) -> Rule:
-    """What `[watch]` says of discovery."""
-    return Rule(watch.discover, tuple(watch.run_group_ids), watch.name_prefix, watch.emit_first, tuple(watch.batch_ids))
+def terms_of(watches: Iterable[WatchSettings]) -> Terms:
+    """What the `[[watch]]` tables of a scope call too long: the shortest of all; without a deadline there is none."""
+    watches = list(watches)
+    shortest: dict[str, timedelta] = {}
+    for status in ACTIVE:
+        given = [deadline for watch in watches if (deadline := getattr(watch.deadline, status)) > timedelta(0)]
+        if given:
+            shortest[status] = min(given)
+    return Terms(shortest, min((watch.overdue_factor for watch in watches if watch.overdue_factor), default=0.0))
 
 
-def terms_of(watch: WatchSettings) -> Terms:
-    """What `[watch]` calls too long; a status without a deadline has none."""
-    deadlines = {status: getattr(watch.deadline, status) for status in ACTIVE}
-    given = {status: deadline for status, deadline in deadlines.items() if deadline > timedelta(0)}
-    return Terms(given, watch.overdue_factor)
-
-
-def run_ids_of(watch: WatchSettings) -> list[str]:
-    """The bare ids of the runs that `[watch]` names."""
-    return [run_name(text).run_id for text in watch.run_ids]
+def rules_of(watches: Iterable[WatchSettings]) -> tuple[Rule, ...]:
+    """What the `[[watch]]` tables of a scope say, as the engine reads it: a rule for each."""
+    return tuple(
+        Rule(
+            discover=watch.discover,
+            groups=watch.run_group_ids,
+            name_prefix=watch.name_prefix,
+            emit_first=watch.emit_first,
+            batches=watch.batch_ids,
+            run_ids=frozenset(run_name(text).run_id for text in watch.run_ids),
+            workflows=watch.workflow_ids,
+            tags=frozenset(watch.tags.items()),
+            min_interval=watch.min_interval,
+            max_interval=watch.max_interval,
+        )
+        for watch in watches
+    )

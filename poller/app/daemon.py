@@ -13,12 +13,12 @@ import structlog
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from poller.app.build import Parts, open_parts, rule_of, run_ids_of, terms_of
+from poller.app.build import Parts, open_parts, rules_of, terms_of
 from poller.app.http import serve_http
 from poller.core.errors import PollerError, StoreUnavailable
 from poller.core.events import PollerData, poller_event
 from poller.delivery.outlet import Outlet
-from poller.polling.twins import whole_run_ids
+from poller.polling.twins import whole_rules
 from poller.ports import Round
 from poller.settings.load import Loaded, load_settings
 from poller.settings.model import Settings
@@ -160,22 +160,15 @@ async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
 
 
 def _watch_anew(parts: Parts, new: Settings) -> None:
-    """Give each scope the watch that names it now; one whose watch is as it was is not disturbed.
+    """Give each scope the watches that name it now; one whose watches are as they were is not disturbed.
 
     The scopes are those of the start: one that has no table any more goes on as it was until the restart that it needs.
     """
-    changed = [
-        (scope, rule_of(watch), run_ids_of(watch))
-        for scope, watch in zip(parts.scopes, watches_anew(parts.settings, new), strict=True)
-        if watch is not None and (rule_of(watch), frozenset(run_ids_of(watch))) != (scope.rule, scope.run_ids)
-    ]
-    if any(scope.keeper is not None or scope.guests for scope, _, _ in changed) and parts.twins is not None:
-        parts.twins.part()  # whether they can go on as one depends on what they discover
-    for scope, rule, run_ids in changed:
-        scope.watch_anew(rule, run_ids)
-    for scope, watch in zip(parts.scopes, watches_anew(parts.settings, new), strict=True):
-        if watch is not None and terms_of(watch) != scope.terms:
-            scope.use_terms(terms_of(watch))
+    for scope, watches in zip(parts.scopes, watches_anew(parts.settings, new), strict=True):
+        if watches is not None and rules_of(watches) != scope.rules:
+            scope.watch_anew(rules_of(watches))
+        if watches is not None and terms_of(watches) != scope.terms:
+            scope.use_terms(terms_of(watches))
 
 
 async def _closed(outlet: Outlet) -> None:
@@ -193,7 +186,7 @@ async def _keep_tidy(parts: Parts) -> None:
     while True:
         await parts.foundation.clock.sleep(PRUNE_EVERY)
         now = parts.foundation.clock.now()
-        keep = {scope.name: whole_run_ids(scope) for scope in parts.scopes}
+        keep = {scope.name: whole_rules(scope).run_ids for scope in parts.scopes}
         try:
             gone = await parts.foundation.store.prune(before=now - parts.settings.store.retention, now=now, keep=keep)
         except StoreUnavailable as error:

@@ -10,13 +10,16 @@ where to are read first, then one GetRun asks. Measurements and the bound: docs/
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from heapq import heappop, heappush
 from itertools import islice
 from typing import Final
 
+from poller.core.claims import Claim, Claims
 from poller.core.lists import ENDED_LISTS, NEVER, NOT_DUE, WHOLE, ListName, Part, RunList, later_than, more_urgent
 from poller.core.machine import ACTIVE, RANK
 from poller.core.runs import KnownRun, Question
+from poller.core.turns import Turns
 
 _PRIORITY: Final = {
     Question.IDENTITY: 0,
@@ -30,8 +33,6 @@ _ENDED_PROBABLY: Final = 1
 _MOVED: Final = 4
 """Priority of a run that left its list for one that is long: a list would show it too, only later."""
 _BY_CADENCE: Final = 5
-_FAIR_SHARE: Final = 5
-"""Every so many GetRuns the one that has been due longest goes first, whatever its priority: nothing starves."""
 _LISTS_FAIL_AFTER: Final = 3
 """Pages in a row that did not come, after which nothing relies on a list until one does."""
 _SOON: Final = 0.5
@@ -113,13 +114,21 @@ class _Slot:
 class Planner:
     """The agenda of one scope.
 
-    Args: `low` and `high` are min_interval and max_interval in seconds; `parts` are what the lists are narrowed to.
+    Args: `low` is the shortest min_interval in seconds, `high` the max_interval of discovery; a run's own are in
+    `claims`. `parts` are what the lists of discovery are narrowed to; where one of them is the whole account, its lists
+    answer for every run.
     """
 
-    def __init__(self, *, low: float, high: float, parts: Sequence[Part] = (WHOLE,)) -> None:
+    def __init__(
+        self, *, low: float, high: float, parts: Sequence[Part] = (WHOLE,), claims: Claims | None = None
+    ) -> None:
         self.low = low
         self.high = high
+        if claims is None:
+            claims = Claims(Claim(0, timedelta(seconds=low), timedelta(seconds=high)))
+        self.claims = claims
         self.parts = tuple(parts)
+        self._answering = (WHOLE,) if WHOLE in self.parts else self.parts
         self.lists_allowed = True
         self._lists_answer = False
         self._slots: dict[str, _Slot] = {}
@@ -127,9 +136,8 @@ class Planner:
         self._missing: set[str] = set()
         self._unseen: set[str] = set()
         self._waiting: list[tuple[float, int, str]] = []
-        self._ready: tuple[list[tuple[float, int, str]], ...] = tuple([] for _ in range(_BY_CADENCE + 1))
+        self._ready = Turns(self._startable)
         self._serial = 0
-        self._picks = 0
         self._newest = [RunList(part.list_of(None)) for part in self.parts]
         self._lists: dict[ListName, RunList] = {one.name: one for one in self._newest}
         for status in (*ACTIVE, *ENDED_LISTS):
@@ -151,8 +159,8 @@ class Planner:
     def follow(self, known: KnownRun, due: float, *, shown: float | None = None) -> None:
         """Put a run on the agenda, or change when and what for it is asked: at `due`, for `known.question`.
 
-        Never sooner than `low` after the last GetRun that answered about it. `shown` is when the request was sent that
-        showed the run, if one did.
+        Never sooner than its min_interval after the last GetRun that answered about it. `shown` is when the request
+        was sent that showed the run, if one did.
         """
         slot = self._slots.get(known.run_id)
         in_batch = known.status is None and known.batch_id is not None  # lists show it, though none has yet
@@ -175,7 +183,7 @@ class Planner:
         self._found(known.run_id, slot)
         slot.question = known.question
         slot.priority = _PRIORITY[known.question]
-        self._schedule(known.run_id, slot, max(due, slot.answered + self.low))
+        self._schedule(known.run_id, slot, max(due, self._again_at(known.run_id, slot)))
 
     def drop(self, run_id: str) -> None:
         """Take a run off the agenda."""
@@ -225,12 +233,10 @@ class Planner:
 
     def next_get_run(self, now: float) -> GetRunLook | None:
         """The most urgent direct look that is due, marked as under way; None if there is none."""
-        if not self.wants_get_run(now):
+        self._wake(now)
+        run_id = self._ready.take()
+        if run_id is None:
             return None
-        heads = [heap for heap in self._ready if heap]
-        self._picks += 1
-        heap = min(heads, key=lambda one: one[0][0]) if self._picks % _FAIR_SHARE == 0 else heads[0]
-        _, _, run_id = heappop(heap)
         slot = self._slots[run_id]
         slot.in_flight = True
         return GetRunLook(run_id, slot.question)
@@ -252,10 +258,7 @@ class Planner:
     def wants_get_run(self, now: float) -> bool:
         """Whether a direct look is due now."""
         self._wake(now)
-        for heap in self._ready:
-            while heap and not self._startable(heap[0][1], heap[0][2]):
-                heappop(heap)
-        return any(self._ready)
+        return bool(self._ready)
 
     def wants_list(self, now: float) -> bool:
         """Whether a page is due now."""
@@ -297,7 +300,7 @@ class Planner:
             lists=tuple(self._outlined(self._lists[name], asked, step) for name, asked in waits.items()),
             direct_runs=len(direct) * step,
             direct_wait=sum(direct) / len(direct) if direct else self.high,
-            waiting=sum(len(heap) for heap in self._ready),
+            waiting=len(self._ready),
         )
 
     def _outlined(self, one: RunList, waits: Sequence[float], step: int) -> ListOutline:
@@ -316,8 +319,9 @@ class Planner:
         """
         one, self._lists_answer = self._lists[look.name], True
         if not one.page_came(token):
-            if back_to is not None and look.name.status == "RUNNING" and len(self.parts) == 1:
-                self._look_for_missing(look.name.status, now, begun=one.begun, back_to=back_to)
+            alone = len(self._answering) == 1 and look.name == self._answering[0].list_of("RUNNING")
+            if back_to is not None and alone:
+                self._look_for_missing("RUNNING", now, begun=one.begun, back_to=back_to)
                 self._ask_about_missing(now)
             return False
         if look.name.status in ACTIVE:
@@ -342,7 +346,7 @@ class Planner:
             slot = self._slots.get(run_id)
             if slot is not None and slot.parked and slot.missing is None:
                 slot.priority = _ENDED_PROBABLY if complete else slot.priority
-                self._schedule(run_id, slot, max(now, slot.answered + self.low))
+                self._schedule(run_id, slot, max(now, self._again_at(run_id, slot)))
 
     def page_failed(self, look: ListLook, retry_at: float, *, start_over: bool = False) -> None:
         """A page did not come: again at `retry_at`, or the list from its first page if `start_over`.
@@ -397,18 +401,20 @@ class Planner:
             if not trusted or now >= self._verify_at:
                 complete = trusted and all(one.complete for one in self._newest)
                 self._verify_at = now + (TRY_AGAIN if complete else max(self.high, VERIFY_EVERY))
-                self._make_lists_due(ACTIVE, now)
+                self._make_lists_due(ACTIVE, now, self.parts)
         if self._ended_due is not None and self._ended_due <= now:
             self._ended_due = None
-            self._make_lists_due(ENDED_LISTS, now)
+            self._make_lists_due(ENDED_LISTS, now, self.parts)
 
-    def _make_lists_due(self, statuses: Iterable[str], now: float) -> None:
+    def _make_lists_due(self, statuses: Iterable[str], now: float, parts: Sequence[Part] = ()) -> None:
         for status in statuses:
-            for one in self._lists_of(status):
+            for part in parts or self._answering:
+                one = self._lists[part.list_of(status)]
                 one.due = min(one.due, now)
 
     def _lists_of(self, status: str) -> Iterator[RunList]:
-        return (self._lists[part.list_of(status)] for part in self.parts)
+        """The lists that show between them all followed runs of a status."""
+        return (self._lists[part.list_of(status)] for part in self._answering)
 
     def _answer_for(self, run_id: str, slot: _Slot) -> list[RunList]:
         """The lists that answer for a due run and for others at no greater cost than asking about each; or none."""
@@ -463,7 +469,7 @@ class Planner:
                 continue
             self._missing.discard(run_id)
             slot.priority = _MOVED if any(not self._is_short(later) for later in unread) else _ENDED_PROBABLY
-            self._schedule(run_id, slot, max(now, slot.answered + self.low))
+            self._schedule(run_id, slot, max(now, self._again_at(run_id, slot)))
 
     def _is_short(self, status: str) -> bool:
         return all(one.short and not one.failures for one in self._lists_of(status))
@@ -486,6 +492,10 @@ class Planner:
     def _leave(self, run_id: str, slot: _Slot) -> None:
         if self._listed(slot):
             self._members[slot.rank].discard(run_id)
+
+    def _again_at(self, run_id: str, slot: _Slot) -> float:
+        """The first moment at which a run may be asked about again."""
+        return slot.answered + self.claims.of(run_id).low.total_seconds()
 
     def _schedule(self, run_id: str, slot: _Slot, due: float) -> None:
         self._serial += 1
@@ -527,7 +537,7 @@ class Planner:
                     one.due = min(one.due, now)
             slot.parked = bool(lists)
             if not lists:
-                heappush(self._ready[slot.priority], (due, serial, run_id))
+                self._ready.add(self.claims.of(run_id).watches, slot.priority, (due, serial, run_id))
 
 
 def _called(name: ListName) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from poller.core.batches import KnownBatch
-from poller.core.cadence import Pace, next_look
+from poller.core.cadence import next_look
+from poller.core.claims import Claim
 from poller.polling.looks import BatchLook, BatchRunsLook
 from poller.ports import Clock
 
@@ -34,10 +35,10 @@ class _Reading:
 class Batches:
     """What is known of the followed batches of one scope, and what is asked about them next.
 
-    Args: `chance` gives numbers in [0, 1).
+    Args: `claim_of` tells how often the watches of a batch want to ask about it; `chance` gives numbers in [0, 1).
     """
 
-    pace: Pace
+    claim_of: Callable[[str], Claim]
     clock: Clock
     chance: Callable[[], float]
     known: dict[str, KnownBatch] = field(default_factory=dict)
@@ -101,7 +102,8 @@ class Batches:
             self._due.pop(known.batch_id, None)
         elif answered:
             now = self.clock.now()
-            low, high = self.pace.min_interval, max(self.pace.max_interval / OFTENER, self.pace.min_interval)
+            claim = self.claim_of(known.batch_id)
+            low, high = claim.low, max(claim.high / OFTENER, claim.low)
             at = next_look(min(known.since or now, now), now, low, high, self.chance())
             self._due[known.batch_id] = self.clock.monotonic() + (at - now).total_seconds()
         if known.unlisted and known.batch_id not in self._readings:
@@ -117,7 +119,7 @@ class Batches:
             return None
         known = replace(self.known[look.batch_id], listed=reading.submitted)
         if known.unlisted:
-            pause = self.pace.min_interval.total_seconds()
+            pause = self.claim_of(look.batch_id).low.total_seconds()
             self._readings[look.batch_id] = _Reading(not_before=self.clock.monotonic() + pause)
         else:
             del self._readings[look.batch_id]

@@ -5,62 +5,29 @@ by ten minutes after that: a run created after it is told whatever its status; a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from poller.core.lists import ENDED_LISTS, WHOLE, ListName, Part
+from poller.core.lists import ENDED_LISTS, ListName
 from poller.core.machine import ACTIVE, ENDS
-from poller.core.runs import EmitFirst, KnownRun, Question, Snapshot
+from poller.core.runs import KnownRun, Question, Snapshot
+from poller.polling.rules import Match, Rules, loudest
 from poller.ports import BatchRun, Page
 
 TRAIL: Final = timedelta(minutes=10)
 """How far the memory stays behind: a run may show itself in lists some time after its creation."""
-MOST_BATCH_LISTS: Final = 4
-"""Batches up to which each has lists of its own; more of them are found in the lists of the whole account."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What `[watch]` says of discovery."""
-
-    discover: bool = False
-    groups: tuple[str, ...] = ()
-    name_prefix: str = ""
-    emit_first: EmitFirst = "always"
-    batches: tuple[str, ...] = ()
-
-    @property
-    def reads_lists(self) -> bool:
-        """Whether lists are read for what nobody has named."""
-        return self.discover or bool(self.batches)
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """What the lists are narrowed to: the groups, and a few batches; else the whole account."""
-        if self.discover and not self.groups:
-            return (WHOLE,)
-        parts = (*(Part(group=one) for one in self.groups), *(Part(batch=one) for one in self.batches))
-        return parts if parts and len(self.batches) <= MOST_BATCH_LISTS else (WHOLE,)
-
-    def takes(self, item: Snapshot, name: ListName) -> bool:
-        """Whether a run that this list shows is to be followed."""
-        if item.fields.get("batchId") in self.batches:
-            return True
-        if self.groups and name.group is None:
-            return False  # items do not tell their group: only the lists of the groups do
-        return self.discover and str(item.fields.get("name", "")).startswith(self.name_prefix)
 
 
 class Discovery:
-    """The rule of one scope, applied to what lists show.
+    """The rules of one scope, applied to what lists show.
 
     Args: `by_our_clock` says that `discovered_through` was read off our clock, not off the service's yet.
     """
 
-    def __init__(self, rule: Rule, discovered_through: datetime, *, by_our_clock: bool = False) -> None:
-        self.rule = rule
+    def __init__(self, rules: Rules, discovered_through: datetime, *, by_our_clock: bool = False) -> None:
+        self.rules = rules
         self.discovered_through = discovered_through
         self._by_our_clock = by_our_clock
         self.muted: frozenset[str] = frozenset()
@@ -71,27 +38,39 @@ class Discovery:
         self._in_order: dict[ListName, bool] = {}
 
     def adopt(self, item: Snapshot, name: ListName) -> KnownRun | None:
-        """A run that nobody follows yet: how it is followed from now on, None if it is not ours to follow."""
-        if item.run_id in self.muted or not self.rule.takes(item, name):
+        """A run that nobody follows yet: how it is followed from now on, None if it is not ours to follow.
+
+        Where only its tags can tell whether it is ours, that is how it is followed if it is.
+        """
+        if item.run_id in self.muted or self.rules.match(item, name.group) is Match.NO:
             return None
-        young = self.is_young(item)
-        if not young and (item.status in ENDS or item.status == "DELETED"):
+        if not self.is_young(item) and (item.status in ENDS or item.status == "DELETED"):
             return None
-        emit_first: EmitFirst = "always" if young else self.rule.emit_first
         self.last_news = item.answered_at
-        return KnownRun(item.run_id, emit_first=emit_first, by_rule=True, question=Question.FIRST)
+        known = KnownRun(item.run_id, emit_first="never", by_rule=True, question=Question.FIRST)
+        return self.heard(known, item, name.group)
 
     def of_batch(self, run: BatchRun, batch_id: str) -> KnownRun:
         """A run that a batch names, as it is followed before any look at it."""
         question = None if run.uuid is not None else Question.FIRST
         return KnownRun(
             run.run_id,
-            emit_first=self.rule.emit_first,
+            emit_first=loudest(rule.emit_first for rule in self.rules.of_batch(batch_id)),
             by_rule=True,
             uuid=run.uuid,
             batch_id=batch_id,
             question=question,
         )
+
+    def heard(self, known: KnownRun, shown: Snapshot, group: str | None = None) -> KnownRun:
+        """A run of which no status was taken yet, with what is told of it first, now that more of it is seen.
+
+        Whatever it is, if the run was created after the mark; else what the most talkative watch that takes it says.
+        """
+        if not known.by_rule or known.seen_at is not None:
+            return known
+        said = (rule.emit_first for rule in self.rules.takers(shown, group))
+        return replace(known, emit_first="always" if self.is_young(shown) else loudest((known.emit_first, *said)))
 
     def is_young(self, shown: Snapshot) -> bool:
         """Whether a run was created after the mark."""
@@ -128,8 +107,8 @@ class Discovery:
         """The creationTime that the reading of a list has come to; None where it has not shown its order."""
         return self._last_items[name] if self._in_order[name] else None
 
-    def finished(self, name: ListName, *, ended_lists_are_read: bool) -> bool:
-        """A list was read whole: move the mark; True if it moved.
+    def finished(self, name: ListName, *, ended_lists_are_read: bool, at_most: datetime | None = None) -> bool:
+        """A list was read whole: move the mark, `at_most` to that moment; True if it moved.
 
         A run is known once the lists were read whole one after the other in the order of the lifecycle: wherever it
         went meanwhile, one of them showed it. So each reading reaches as far as the list before had reached when it
@@ -139,10 +118,12 @@ class Discovery:
         if reaching is not None:
             self._reached[name] = reaching
         last = self._least(ENDED_LISTS if ended_lists_are_read else ACTIVE[-1:])
-        if last is None or last - TRAIL <= self.discovered_through:
+        if last is None:
             return False
-        self.discovered_through = last - TRAIL
-        return True
+        mark = last - TRAIL if at_most is None else min(last - TRAIL, at_most)
+        moves = mark > self.discovered_through
+        self.discovered_through = max(mark, self.discovered_through)
+        return moves
 
     def _reached_before(self, status: str | None) -> datetime | None:
         if status in ENDED_LISTS:
@@ -151,7 +132,7 @@ class Discovery:
 
     def _least(self, statuses: Sequence[str]) -> datetime | None:
         """How far these lists have been read, all of them; None if one never was."""
-        reached = [self._reached.get(part.list_of(status)) for status in statuses for part in self.rule.parts]
+        reached = [self._reached.get(part.list_of(status)) for status in statuses for part in self.rules.parts]
         return None if None in reached else min(one for one in reached if one is not None)
 
 

@@ -9,11 +9,14 @@ from typing import Final
 import structlog
 
 from poller.core.batches import BatchTransition, KnownBatch
-from poller.core.cadence import Pace, next_look
+from poller.core.cadence import next_look
+from poller.core.claims import Claims
+from poller.core.lists import ListName
 from poller.core.machine import Observed, Step, Transition
 from poller.core.overdue import StayKey, Stays
-from poller.core.runs import Json, KnownRun, Question, Verdict
+from poller.core.runs import Json, KnownRun, Question, Snapshot, Verdict
 from poller.foundation import Foundation
+from poller.polling.rules import Rules
 
 log = structlog.get_logger("poller.polling")
 
@@ -44,16 +47,28 @@ class Work:
 class Followed:
     """What is known of each followed run, as it was committed last."""
 
-    def __init__(self, foundation: Foundation, pace: Pace) -> None:
+    def __init__(self, foundation: Foundation, rules: Rules, claims: Claims) -> None:
         self.clock = foundation.clock
         self.chance = foundation.chance
         self.tally = foundation.tally
-        self.pace = pace
+        self.rules = rules
+        self.claims = claims
         self.runs: dict[str, KnownRun] = {}
 
     def known(self, work: Work, run_id: str) -> KnownRun | None:
         """What is known of a run in the middle of a round."""
         return work.runs.get(run_id) or self.runs.get(run_id)
+
+    def place(
+        self, run_id: str, shown: Snapshot | None = None, name: ListName | None = None, *, batch_id: str | None = None
+    ) -> None:
+        """Note which watches take a run, by what an answer shows of it, or the batch that named it.
+
+        GetRun shows all that they go by; what less is shown counts only while nothing is known.
+        """
+        if self.rules.tell_apart and ((shown is not None and shown.full) or run_id not in self.claims):
+            group = name.group if name is not None else None
+            self.claims.note(run_id, self.rules.claim(run_id, shown, group=group, batch_id=batch_id))
 
     def apply(self, work: Work, observed: Observed) -> None:
         """Take what an answer means into the round."""
@@ -73,14 +88,15 @@ class Followed:
             stopped = known.end_seen.stop_time if known.end_seen is not None else None
             return monotonic if stopped is None else monotonic - max((now - stopped).total_seconds(), 0.0)
         if known.question is not None:
-            return monotonic + self.pace.max_interval.total_seconds()  # only lists show it: no hurry
+            return monotonic + self.claims.of(known.run_id).high.total_seconds()  # only lists show it: no hurry
         return monotonic + self.wait(known).total_seconds()
 
     def wait(self, known: KnownRun) -> timedelta:
         """How long a run is left in peace by its cadence."""
         now = self.clock.now()
         since = min(known.since or now, now)
-        return next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance()) - now
+        claim = self.claims.of(known.run_id)
+        return next_look(since, now, claim.low, claim.high, self.chance()) - now
 
     def is_news(self, known: KnownRun) -> bool:
         """Whether a run changed in more than the time of its last look: idle looks are not written."""

@@ -1,7 +1,6 @@
 """What a page of a list means for the runs on it, and when which lists are read for what nobody has named."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -14,11 +13,13 @@ from poller.core.planner import Planner
 from poller.core.runs import KnownRun, Snapshot
 from poller.foundation import Foundation
 from poller.polling.batches import Batches
+from poller.polling.candidates import Candidates
 from poller.polling.discovery import Discovery, newest_first
 from poller.polling.followed import Followed, Work
 from poller.polling.ladders import Ladders
 from poller.polling.looks import PageShown
 from poller.polling.overdue import Overdues
+from poller.polling.rules import Match
 
 log = structlog.get_logger("poller.polling")
 
@@ -37,6 +38,7 @@ class Listings:
         pace: Pace,
         planner: Planner,
         discovery: Discovery,
+        candidates: Candidates,
         batches: Batches,
         followed: Followed,
         ladders: Ladders,
@@ -51,6 +53,7 @@ class Listings:
         self.pace = pace
         self.planner = planner
         self.discovery = discovery
+        self.candidates = candidates
         self.batches = batches
         self.followed = followed
         self.ladders = ladders
@@ -89,26 +92,46 @@ class Listings:
         if known is None:
             if item.status == "PENDING" and self.batches.will_name(str(item.fields.get("batchId"))):
                 return  # with its uuid it needs no GetRun, and in the queue it misses nothing
-            known = self.discovery.adopt(item, name)
+            known = self._found(item, name)
             if known is None:
                 return
-            log.info("run.found", scope=self.scope, run=run_id, status=item.status)
         elif run_id not in followed.runs and run_id in self.discovery.muted:
             return
-        if known.batch_id is not None and known.seen_at is None and self.discovery.is_young(item):
-            known = replace(known, emit_first="always")
+        known = self.discovery.heard(known, item, name.group)
         work.shown[run_id] = self.clock.monotonic()  # its reading goes on: that began before
         self.planner.shown(run_id, work.shown[run_id])
         observed = self.overdues.judge(observe(known, item), item)
         self.ladders.shown_by_list(known, item)
         waits_already = run_id in followed.runs and not known.live and observed.known == known
         if not waits_already and (observed.known.live or observed.known.question or observed.known != known):
+            if known.by_rule:
+                followed.place(run_id, item, name)
             followed.apply(work, observed)
+
+    def _found(self, item: Snapshot, name: ListName) -> KnownRun | None:
+        """A run that nobody follows yet, as it is followed from now on; None if it is not ours, or not sure to be."""
+        match = self.discovery.rules.match(item, name.group)
+        if match is not Match.YES and (self.candidates.shown(item) or match is Match.NO):
+            return None
+        known = self.candidates.take(item.run_id) or self.discovery.adopt(item, name)
+        if known is not None and match is Match.MAYBE:
+            rules = self.discovery.rules
+            claim = rules.claim(item.run_id, item, group=name.group, least=Match.MAYBE)
+            self.followed.claims.note(item.run_id, claim)
+            self.candidates.ask(known, item)
+            return None
+        if known is not None:
+            log.info("run.found", scope=self.scope, run=item.run_id, status=item.status)
+        return known
 
     def _list_read(self, work: Work, name: ListName) -> None:
         """A list was read whole: that may be what a missing run waits for, and moves the mark of discovery."""
         self.ladders.lists_read(self.planner.all_read_since)
-        moved = self.discovery.finished(name, ended_lists_are_read=self._ended_lists_are_read)
+        moved = self.discovery.finished(
+            name,
+            ended_lists_are_read=self._ended_lists_are_read,
+            at_most=self.candidates.before_all(self.discovery.discovered_through),
+        )
         work.state_changed = moved or work.state_changed
         if name.status in ENDED_LISTS:
             self._ended_read_at = self.clock.monotonic()
@@ -120,7 +143,7 @@ class Listings:
     async def _remembered(self, work: Work, items: Iterable[Snapshot]) -> Mapping[str, KnownRun]:
         """What the record knows of listed runs that are not followed now: ended ones, given-up ones."""
         strangers = [item.run_id for item in items if self.followed.known(work, item.run_id) is None]
-        if not strangers or not self.discovery.rule.reads_lists:
+        if not strangers or not self.discovery.rules.reads_lists:
             return {}
         return await self.gate.insist(lambda: self.store.known_runs(self.scope, strangers))
 
@@ -128,14 +151,14 @@ class Listings:
 
     def start_discovery(self) -> None:
         """Read all lists soon: the active ones for what runs, the ended ones for what nobody was there to see."""
-        if self.discovery.rule.reads_lists:
+        if self.discovery.rules.reads_lists:
             self.discovery.last_news = self.clock.now()
             self.planner.discover(self.clock.monotonic())
             self.read_ended()
 
     def read_ended(self) -> None:
         """Read the ended lists soon, where that is done at all."""
-        if self._ended_lists_are_read and self.discovery.rule.reads_lists:
+        if self._ended_lists_are_read and self.discovery.rules.reads_lists:
             self.planner.read_ended(self.clock.monotonic())
 
     @property
@@ -144,15 +167,16 @@ class Listings:
 
     def _read_ended_after_losses(self) -> None:
         """Where pages failed to come, a run may have come and ended between two readings: look among the ended ones."""
-        if self.pages_lost and self._ended_lists_are_read and self.discovery.rule.reads_lists:
+        if self.pages_lost and self._ended_lists_are_read and self.discovery.rules.reads_lists:
             self.pages_lost = False
             pause = SOON_AFTER_LOSSES * self.pace.min_interval.total_seconds()
             self.planner.read_ended(max(self.clock.monotonic(), self._ended_read_at + pause))
 
     def _plan_discovery(self) -> None:
         """When new runs are next looked for: soon after something was found, seldom in a quiet hour."""
-        if self.discovery.rule.reads_lists:
+        if self.discovery.rules.reads_lists:
             now = self.clock.now()
             since = min(self.discovery.last_news or now, now)
-            moment = next_look(since, now, self.pace.min_interval, self.pace.max_interval, self.chance())
+            claim = self.discovery.rules.of_lists
+            moment = next_look(since, now, claim.low, claim.high, self.chance())
             self.planner.discover(self.clock.monotonic() + (moment - now).total_seconds())

@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from poller.core.cadence import Pace
+from poller.core.claims import Claims
 from poller.core.errors import Blind, ServiceError
 from poller.core.events import Place, stamp
 from poller.core.overdue import Terms
@@ -25,11 +26,12 @@ from poller.core.sight import Cause, Sight
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import Batches
-from poller.polling.discovery import Discovery, Rule
+from poller.polling.discovery import Discovery
 from poller.polling.looks import Answer, Look, Looks, Operation, operation_of
 from poller.polling.manifests import Manifests
 from poller.polling.rounds import Rounds
-from poller.polling.twins import Twins, service_of, take_over, whole_rule, whole_run_ids
+from poller.polling.rules import Rule, Rules
+from poller.polling.twins import Twins, service_of, take_over, whole_rules
 from poller.polling.waiters import Waiters
 from poller.ports import RunService, ScopeState
 
@@ -58,9 +60,9 @@ class _Lane:
 class Scope:
     """One account and region: what is followed in it, and the loop that follows.
 
-    Args: `run_ids` are those that the configuration names; `terms` say when a run is overdue. Where
-    there are several scopes `twins` is set, too: one that proves to be the same account and region as an earlier one
-    rests with that, its `keeper`, as one of its `guests`.
+    Args: `rules` say what is followed, one for each `[[watch]]`; `terms` say when a run is overdue. Where there are
+    several scopes `twins` is set, too: one that proves to be the same account and region as an earlier one rests with
+    that, its `keeper`, as one of its `guests`.
     """
 
     def __init__(
@@ -71,8 +73,7 @@ class Scope:
         service: RunService,
         instance: str,
         pace: Pace,
-        rule: Rule,
-        run_ids: Iterable[str] = (),
+        rules: Iterable[Rule] = (),
         terms: Terms = Terms(),  # noqa: B008 - frozen
         include: tuple[str, ...] = (),
     ) -> None:
@@ -84,10 +85,9 @@ class Scope:
         self.own_service = self.service = service
         self.instance = instance
         self.pace = pace
-        self.rule = rule
-        self.run_ids = frozenset(run_ids)
+        self.rules = tuple(rules)
+        self._whole = Rules(self.rules, pace)
         self.terms = terms
-        self._rule, self._run_ids = self.rule, self.run_ids
         self.include = include
         self.rounds: Rounds | None = None
         self._looks: Looks | None = None
@@ -147,15 +147,6 @@ class Scope:
         self.keeper = keeper
         self._turn.cancel()
 
-    def stand_alone(self) -> None:
-        """Neither rest nor follow for others any more."""
-        if self.keeper is not None:
-            self.keeper, self._opened = None, anyio.Event()
-            self._turn.cancel()
-        elif self.guests:
-            self.guests.clear()
-            self._turn.cancel()
-
     async def _rest(self, keeper: "Scope", task_status: TaskStatus[None]) -> None:
         log.info("scopes.merged", scope=self.name, into=keeper.name, region=self.place.region)
         if self.rounds is not None:
@@ -175,10 +166,10 @@ class Scope:
         self._waiters.join(guest._waiters)
         self._turn.cancel()
 
-    def watch_anew(self, rule: Rule, run_ids: Iterable[str]) -> None:
+    def watch_anew(self, rules: Iterable[Rule]) -> None:
         """Go on with other watches: answers in flight are asked for again."""
-        self.rule, self.run_ids = rule, frozenset(run_ids)
-        self._turn.cancel()
+        self.rules = tuple(rules)
+        self.acting._turn.cancel()
 
     def use_terms(self, terms: Terms) -> None:
         """Call other runs overdue from now on: answers in flight are asked for again."""
@@ -191,15 +182,16 @@ class Scope:
         self._started_at = self.clock.now()
         await take_over(self)
         self.service = service_of(self.own_service, self.guests)
-        self._rule, self._run_ids = whole_rule(self), whole_run_ids(self)
+        self._whole = whole_rules(self)
         stored = await self.gate.insist(lambda: self.store.scope(self.name))
         state = stored or ScopeState(self.name, self.place.region)
         first_start = state.discovered_through is None
         self.rested_before = stored is not None and first_start  # its mark went to its keeper
         planner = Planner(
-            low=self.pace.min_interval.total_seconds(),
-            high=self.pace.max_interval.total_seconds(),
-            parts=self._rule.parts,
+            low=self._whole.shortest.total_seconds(),
+            high=self._whole.of_lists.high.total_seconds(),
+            parts=self._whole.parts,
+            claims=Claims(self._whole.common),
         )
         tally, chance = self.foundation.tally, self.foundation.chance
         self._looks = looks = Looks(self.service, self.clock, tally, ceiling=self.pace.ceiling, rates=state.rates)
@@ -213,8 +205,8 @@ class Scope:
             manifests=manifests,
             pace=self.pace,
             planner=planner,
-            batches=Batches(self.pace, self.clock, chance),
-            discovery=Discovery(self._rule, state.discovered_through or self._started_at, by_our_clock=first_start),
+            batches=Batches(self._whole.claim_of_batch, self.clock, chance),
+            discovery=Discovery(self._whole, state.discovered_through or self._started_at, by_our_clock=first_start),
             rates=lambda: looks.rates | manifests.rates,
             waiters=self._waiters,
             terms=self.terms,
@@ -444,17 +436,17 @@ class Scope:
         """Put on the agenda what the record was following and what the configuration names."""
         rounds.overdues.take_up(await self.gate.insist(lambda: self.store.stays(self.name)))
         live = await self.gate.insist(lambda: self.store.live_runs(self.name))
-        wanted = [known for known in live if self._rule.reads_lists or not known.by_rule]
+        wanted = [known for known in live if self._whole.reads_lists or not known.by_rule]
         await self._read_watches(rounds)
-        named = self._run_ids | self._named
+        named = self._whole.run_ids | self._named
         keep = [
             known
             for known in wanted
             if known.run_id not in rounds.discovery.muted and (known.by_rule or known.run_id in named | self._watched)
         ]
-        rounds.take_up(keep)
+        await rounds.take_up(keep)
         remembered = await self.gate.insist(lambda: self.store.batches(self.name))
-        rounds.batches.take_up(self._rule.batches, remembered)
+        rounds.batches.take_up(self._whole.batches, remembered)
         await self.gate.insist(lambda: rounds.partings.take_up(self.store, self.name, self.clock.now()))
         await self._follow_ids(named, rounds)
         await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
@@ -475,7 +467,7 @@ class Scope:
         followed = frozenset(run_id for run_id, mode in modes.items() if mode == "follow")
         muted = frozenset(modes.keys() - followed)
         rounds.discovery.muted = muted
-        for run_id in (self._watched - followed - self._run_ids - self._named) | (muted & rounds.runs.keys()):
+        for run_id in (self._watched - followed - self._whole.run_ids - self._named) | (muted & rounds.runs.keys()):
             known = rounds.runs.get(run_id)
             if known is not None and (run_id in muted or not known.by_rule):
                 await rounds.let_go(run_id)

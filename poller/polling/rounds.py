@@ -7,6 +7,7 @@ side learn of them.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final, assert_never
 
 import anyio
@@ -20,12 +21,13 @@ from poller.core.machine import Observed, Step, missed, observe, refuse
 from poller.core.overdue import Terms
 from poller.core.planner import GetRunLook, Planner
 from poller.core.retries import full_jitter
-from poller.core.runs import Json, KnownRun, Question
+from poller.core.runs import Json, KnownRun, Question, Snapshot
 from poller.core.sight import Cause
 from poller.core.succession import await_manifest, is_succeeded, kept_look, succeed
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import DENIED_PAUSE, Batches
+from poller.polling.candidates import Candidates
 from poller.polling.discovery import Discovery
 from poller.polling.followed import Followed, Work
 from poller.polling.ladders import Ladders
@@ -60,6 +62,8 @@ GONE_AFTER: Final = 6
 """Times that a batch is not found before it counts as gone: a new one can be invisible for a moment."""
 CLOCKS_DIFFER: Final = 0.001
 """Seconds by which a wall clock moment may be off on the monotonic clock; on the safe side a look counts as older."""
+_PORTION: Final = 1000
+"""Runs whose kept fields are read from the record at once."""
 _UNREAD_AFTER: Final = 3
 """Pages in a row that did not come, after which the ended lists are read as soon as one does."""
 _LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
@@ -101,16 +105,24 @@ class Rounds:
         self.rates = rates
         self.plan: Mapping[str, Json] = {}
         self.include = include
-        self.followed = Followed(foundation, pace)
+        self.followed = Followed(foundation, discovery.rules, planner.claims)
         self.runs = self.followed.runs
         self.overdues = Overdues(foundation, terms, self.runs)
         self.ladders = Ladders(planner, manifests, pace, self.runs, self.clock.now, self.clock.monotonic)
+        self.candidates = Candidates(
+            planner,
+            discovery,
+            pause=pace.min_interval,
+            patience=pace.vanish_deadline,
+            monotonic=self.clock.monotonic,
+        )
         self.listings = Listings(
             foundation,
             scope=access.place.scope,
             pace=pace,
             planner=planner,
             discovery=discovery,
+            candidates=self.candidates,
             batches=batches,
             followed=self.followed,
             ladders=self.ladders,
@@ -198,12 +210,25 @@ class Rounds:
                 if known.run_id not in self.runs:
                     work.runs[known.run_id] = known
                     work.due[known.run_id] = self.clock.monotonic()
+                    self.followed.place(known.run_id, batch_id=known.batch_id)
             await self._write(work)
             self._plan(work)
 
-    def take_up(self, runs: Iterable[KnownRun]) -> None:
-        """Go on with what the record was following; everything is due, since nobody knows how long nobody looked."""
+    async def take_up(self, runs: Sequence[KnownRun]) -> None:
+        """Go on with what the record was following; everything is due, since nobody knows how long nobody looked.
+
+        Which watches take a run now is read off the last GetRun that was kept of it: they may have changed.
+        """
         now = self.clock.monotonic()
+        places = range(0, len(runs), _PORTION) if self.discovery.rules.tell_apart else ()
+        for portion in (runs[place : place + _PORTION] for place in places):
+            ids = [known.run_id for known in portion]
+            kept = await self.gate.insist(partial(self.store.snapshots, self.scope, ids))
+            for known in portion:
+                at = known.seen_at or self.clock.now()
+                fields = kept.get(known.run_id)
+                shown = Snapshot(known.run_id, known.status or "", True, at, at, fields=fields) if fields else None
+                self.followed.place(known.run_id, shown, batch_id=known.batch_id)
         for known in runs:
             self.runs[known.run_id] = known
             self.planner.follow(known, now)
@@ -218,6 +243,7 @@ class Rounds:
     def _let_go(self, run_id: str) -> None:
         self.runs.pop(run_id, None)
         self.planner.drop(run_id)
+        self.planner.claims.drop(run_id)
         self.ladders.leave(run_id)
         self.access.forget(run_id)
         self.overdues.drop(run_id)
@@ -227,7 +253,8 @@ class Rounds:
     def named(self, run_id: str, remembered: KnownRun | None, *, afresh: bool) -> KnownRun | None:
         """How a run that somebody named is followed: None if its story is on record and nobody asks `afresh`."""
         if remembered is None:
-            return KnownRun(run_id)
+            found = self.candidates.take(run_id) or KnownRun(run_id)
+            return replace(found, by_rule=False, emit_first="always")
         if remembered.live:
             return replace(remembered, by_rule=False)
         return replace(remembered, question=Question.IDENTITY, by_rule=False) if afresh else None
@@ -300,11 +327,15 @@ class Rounds:
         snapshot, run_id = answer.snapshot, answer.look.run_id
         known = self.followed.known(work, run_id)
         account = self.access.place.account_id
-        if known is None or not self.access.is_ours(snapshot):
+        if (known is None and run_id not in self.candidates) or not self.access.is_ours(snapshot):
             return
         work.state_changed = work.state_changed or self.access.place.account_id != account
         self.access.run_answered(run_id)
         self._failures.pop(run_id, None)
+        known = known or self.candidates.judge(snapshot)
+        if known is None:
+            self._forget_strangers(run_id)
+            return
         seconds = (self.clock.now() - snapshot.asked_at).total_seconds()
         work.shown[run_id] = self.clock.monotonic() - seconds - CLOCKS_DIFFER
         self.partings.drop(run_id)
@@ -313,6 +344,8 @@ class Rounds:
             self.ladders.leave(run_id)
             self.partings.hold(work.runs[run_id], snapshot, self.clock.now() + self.pace.vanish_deadline)
             return
+        self.followed.place(run_id, snapshot)
+        known = self.discovery.heard(known, snapshot)
         observed = self.overdues.judge(observe(known, snapshot), snapshot)
         if not known.looked or observed.transitions:
             work.snapshots[run_id] = snapshot.fields
@@ -326,6 +359,9 @@ class Rounds:
         self.access.answered()
         known = self.followed.known(work, answer.look.run_id)
         if known is None:
+            if answer.look.run_id in self.candidates:
+                self.candidates.missed(answer.look.run_id, answer.answered_at)
+                self._forget_strangers(answer.look.run_id)
             return
         look = kept_look(known)
         if look is not None:  # shown before a crash, and gone since
@@ -337,12 +373,17 @@ class Rounds:
             self.ladders.missed(gone, answer.error, answer.answered_at)
 
     def _run_refused(self, work: Work, answer: RunRefused) -> None:
-        known = self.followed.known(work, answer.look.run_id)
-        if known is None:
+        run_id = answer.look.run_id
+        known = self.followed.known(work, run_id)
+        if known is None and run_id not in self.candidates:
             return
         final = isinstance(answer.error, BadRequest)
-        alone = self.access.refuses(known.run_id, answer.error, self.runs)
-        if alone and not known.refused:
+        alone = self.access.refuses(run_id, answer.error, [*self.runs, *self.candidates.waiting])
+        if alone and known is None:
+            self.candidates.let_go(run_id)  # whose it is GetRun will not tell
+            self._forget_strangers(run_id)
+            return
+        if alone and known is not None and not known.refused:
             reason = f"GetRun: {answer.error.code}: {answer.error.message}"
             self.followed.apply(work, refuse(known, answer.answered_at, reason, final=final))
         if not final:
@@ -351,6 +392,11 @@ class Rounds:
             other = next((run_id for run_id in self.runs if not self.access.is_denied(run_id)), None)
             if other is not None:
                 self.ask_soon(other)  # whether it is this run alone, another one's answer tells
+
+    def _forget_strangers(self, run_id: str) -> None:
+        """Ask no more about a run that is not ours, if it is no candidate any more."""
+        if run_id not in self.candidates:
+            self._let_go(run_id)
 
     def _batch_shown(self, work: Work, answer: BatchShown) -> None:
         self.access.answered()
@@ -377,6 +423,7 @@ class Rounds:
                 work.runs[run.run_id] = replace(known, uuid=known.uuid or run.uuid, batch_id=batch_id)
             else:
                 continue
+            self.followed.place(run.run_id, batch_id=batch_id)
             work.due[run.run_id] = self.followed.due(work.runs[run.run_id])
         listed = self.batches.page_came(answer.look, answer.page.token)
         if listed is not None:
@@ -475,7 +522,7 @@ class Rounds:
         elif isinstance(look, GetRunLook):
             answered = isinstance(answer, RunShown | RunMissing)
             self.planner.landed(look.run_id, now, answered=answered)
-            known = self.runs.get(look.run_id)
+            known = self.runs.get(look.run_id) or self.candidates.waiting.get(look.run_id)
             if answered:
                 self._retry_at.pop(look.run_id, None)
             elif known is not None:

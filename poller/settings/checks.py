@@ -16,7 +16,7 @@ from poller.core.routing import Route, unmatched
 from poller.core.values import format_duration
 from poller.settings.lines import KeyPath
 from poller.settings.model import Settings, WatchSettings, run_name
-from poller.settings.scopes import called, watch_of, watches_by_scope
+from poller.settings.scopes import called, watches_by_scope, watches_of
 
 LEAST_INTERVAL: Final = timedelta(milliseconds=50)
 """Below this a poller of one run would spend the whole account's quota of GetRun (10/s) twice over."""
@@ -62,11 +62,11 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _scopes,
         _roles,
         _watched_scopes,
-        _one_watch_each,
         _runs,
         _discovery,
         _overdue,
         _polling,
+        _watch_intervals,
         _record,
         _http,
         _sinks,
@@ -80,8 +80,8 @@ def warnings(settings: Settings) -> list[str]:
     found = []
     silent = [
         called(aws) or f"number {place + 1}"
-        for place, (aws, watch) in enumerate(zip(settings.aws, watches_by_scope(settings), strict=True))
-        if not (watch.run_ids or watch.batch_ids or watch.discover)
+        for place, (aws, watches) in enumerate(zip(settings.aws, watches_by_scope(settings), strict=True))
+        if not any(map(_follows, watches))
     ]
     if len(settings.aws) > 1 and silent:
         found.append(
@@ -93,11 +93,21 @@ def warnings(settings: Settings) -> list[str]:
             "nothing to watch: [watch] names no run_ids and no batch_ids, and discover is off;"
             " `omics-poller add` adds runs later"
         )
+    if len(settings.watch) > 1:
+        found += [
+            f"[[watch]] number {index + 1} follows nothing: it names no run_ids and no batch_ids, and discover is off"
+            for index, watch in enumerate(settings.watch)
+            if not _follows(watch)
+        ]
     if not settings.sinks:
         found.append("no [[sinks]]: events are recorded, and nobody is told")
     elif not any(Route(sink.name, sink.events).takes("healthomics.poller.blind") for sink in settings.sinks):
         found.append('no sink takes "blind": nobody is told when the poller can no longer see the account')
     return found
+
+
+def _follows(watch: WatchSettings) -> bool:
+    return bool(watch.run_ids or watch.batch_ids or watch.discover)
 
 
 def _not_yet(settings: Settings) -> Iterator[Problem]:
@@ -152,23 +162,16 @@ def _watched_scopes(settings: Settings) -> Iterator[Problem]:
             )
 
 
-def _one_watch_each(settings: Settings) -> Iterator[Problem]:
-    scopes = [watch.aws if len(settings.aws) > 1 else None for watch in settings.watch]
-    for index, watch in enumerate(settings.watch):
-        if scopes[index] in scopes[:index]:
-            of_one = f' of "{watch.aws}"' if len(settings.aws) > 1 else ""
-            yield Problem(
-                ("watch", index), f"several [[watch]] tables{of_one} do not work yet; put all into one", (("watch",),)
-            )
-
-
 def _runs(settings: Settings) -> Iterator[Problem]:
     several = len(settings.aws) > 1
     for place, aws in enumerate(settings.aws):
-        index = watch_of(settings, place)
-        for number, text in enumerate(settings.watch[index].run_ids if index is not None else ()):
-            path: KeyPath = ("watch", index or 0, "run_ids", number)
-            run = run_name(text)
+        named = (
+            (("watch", index, "run_ids", number), run_name(text))
+            for index in watches_of(settings, place)
+            for number, text in enumerate(settings.watch[index].run_ids)
+        )
+        path: KeyPath
+        for path, run in named:
             if run.region and aws.region and run.region != aws.region:
                 there = "name it in the [[watch]] of another one" if several else "one [aws] table asks one region"
                 yield Problem(
@@ -197,7 +200,7 @@ def _quoted(name: str) -> str:
 
 def _discovery(settings: Settings) -> Iterator[Problem]:
     for index, watch in enumerate(settings.watch):
-        for key in ("run_group_ids", "name_prefix"):
+        for key in ("run_group_ids", "name_prefix", "workflow_ids", "tags"):
             if getattr(watch, key) and not watch.discover:
                 yield Problem(
                     ("watch", index, key),
@@ -217,21 +220,50 @@ def _overdue(settings: Settings) -> Iterator[Problem]:
 
 def _polling(settings: Settings) -> Iterator[Problem]:
     polling = settings.polling
-    low, high = polling.min_interval, polling.max_interval
-    key = ("polling", "min_interval")
+    yield from _intervals(("polling",), polling.min_interval, polling.max_interval)
 
-    def spell(name: str) -> str:
-        return f"{name} ({format_duration(getattr(polling, name))})"
 
+def _watch_intervals(settings: Settings) -> Iterator[Problem]:
+    """A watch's own intervals, with those of [polling] in place of what it does not say."""
+    polling = settings.polling
+    for index, watch in enumerate(settings.watch):
+        low, high = watch.min_interval, watch.max_interval
+        table: KeyPath = ("watch", index)
+        if low is not None and high is not None:
+            yield from _intervals(table, low, high)
+        elif low is not None and low < LEAST_INTERVAL:
+            yield _too_short(table, low)
+        elif low is not None and low > polling.max_interval:
+            yield Problem(
+                (*table, "min_interval"),
+                f"({format_duration(low)}) is longer than [polling] max_interval "
+                f"({format_duration(polling.max_interval)}); lower it, or set max_interval here, too",
+                (("polling", "max_interval"),),
+            )
+        elif high is not None and high < polling.min_interval:
+            yield Problem(
+                (*table, "max_interval"),
+                f"({format_duration(high)}) is shorter than [polling] min_interval "
+                f"({format_duration(polling.min_interval)}); raise it, or set min_interval here, too",
+                (("polling", "min_interval"),),
+            )
+
+
+def _intervals(table: KeyPath, low: timedelta, high: timedelta) -> Iterator[Problem]:
     if low < LEAST_INTERVAL:
-        yield Problem(key, f"({format_duration(low)}) is too short; the least is {format_duration(LEAST_INTERVAL)}")
-        return
-    if low > high:
+        yield _too_short(table, low)
+    elif low > high:
         yield Problem(
-            key,
-            f"({format_duration(low)}) is longer than {spell('max_interval')}; lower the first or raise the second",
-            (("polling", "max_interval"),),
+            (*table, "min_interval"),
+            f"({format_duration(low)}) is longer than max_interval ({format_duration(high)}); "
+            "lower the first or raise the second",
+            ((*table, "max_interval"),),
         )
+
+
+def _too_short(table: KeyPath, low: timedelta) -> Problem:
+    said = f"({format_duration(low)}) is too short; the least is {format_duration(LEAST_INTERVAL)}"
+    return Problem((*table, "min_interval"), said)
 
 
 def _record(settings: Settings) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from poller.core.errors import ConfigError
 from poller.settings.lines import KeyPath, Step, key_lines
 from poller.settings.model import MANY, Settings, SinkCatalogue, run_name
 from poller.settings.reading import Reading
-from poller.settings.scopes import watch_of
+from poller.settings.scopes import watches_of
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a configuration: ten thousand run ids fit well, and a device or a record given by mistake does not."""
@@ -42,14 +42,14 @@ class Loaded:
         return _line_of(tuple(key_path), self._lines)
 
     def line_of_run(self, run_id: str, scope: int = 0) -> int | None:
-        """The line that names this run (a bare id) in `[watch] run_ids`; None if the file does not name it.
+        """The line that names this run (a bare id) in a `[watch] run_ids`; None if the file does not name it.
 
         Args: `scope` is the place of its `[[aws]]` table.
         """
-        index = watch_of(self.settings, scope)
-        for place, text in enumerate(self.settings.watch[index].run_ids if index is not None else ()):
-            if run_name(text).run_id == run_id:
-                return self.line_of(("watch", index or 0, "run_ids", place))
+        for index in watches_of(self.settings, scope):
+            for place, text in enumerate(self.settings.watch[index].run_ids):
+                if run_name(text).run_id == run_id:
+                    return self.line_of(("watch", index, "run_ids", place))
         return None
 
 

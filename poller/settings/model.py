@@ -211,6 +211,12 @@ class WatchSettings(Table):
         (), description="Discover only runs of these run groups."
     )
     name_prefix: str = Field("", description="Discover only runs whose name begins so.")
+    workflow_ids: tuple[Annotated[str, Field(pattern=r"^\d{1,18}$")], ...] = Field(
+        (), description="Discover only runs of these workflows."
+    )
+    tags: dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]] = Field(
+        {}, description="Discover only runs that have all these tags; each run found costs one GetRun."
+    )
     emit_first: EmitFirst = Field(
         "always",
         description="The first event of discovered runs that are older than the watch: always, terminal, or never.",
@@ -225,6 +231,12 @@ class WatchSettings(Table):
         le=1000,
         allow_inf_nan=False,
         description="How many times longer than usual for its workflow a run may be in one status; 0 = off.",
+    )
+    min_interval: Duration | None = Field(
+        None, description="Shortest wait between two looks at one of these runs; without it that of [polling]."
+    )
+    max_interval: Duration | None = Field(
+        None, description="Longest wait, for runs long in one status; without it that of [polling]."
     )
 
 

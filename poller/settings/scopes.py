@@ -1,4 +1,4 @@
-"""Which `[[watch]]` is about which `[[aws]]`, and which scope the name of a run means.
+"""Which `[[watch]]` tables are about which `[[aws]]`, and which scope the name of a run means.
 
 A scope is called as its table is, else by its region. A run is named by ARN, by `scope:id`, or by a bare id where one
 scope exists; `account/region:id` says the same as an ARN. An ARN goes to the scope of its region and account; what is
@@ -43,27 +43,25 @@ def account_of(aws: AwsSettings) -> str | None:
     return found["account"] if found else None
 
 
-def watch_of(settings: Settings, place: int) -> int | None:
-    """The place of the `[[watch]]` that is about the `[[aws]]` at `place`; None if none is."""
+def watches_of(settings: Settings, place: int) -> list[int]:
+    """The places of the `[[watch]]` tables that are about the `[[aws]]` at `place`, in their order."""
     if len(settings.aws) == 1:
-        return 0 if settings.watch else None
+        return list(range(len(settings.watch)))
     name = called(settings.aws[place])
-    return next(
-        (index for index, watch in enumerate(settings.watch) if watch.aws is not None and watch.aws == name), None
-    )
+    return [index for index, watch in enumerate(settings.watch) if watch.aws is not None and watch.aws == name]
 
 
-def watches_by_scope(settings: Settings) -> list[WatchSettings]:
+def watches_by_scope(settings: Settings) -> list[tuple[WatchSettings, ...]]:
     """For each `[[aws]]` what is watched in it; what no `[[watch]]` names follows only what commands add."""
-    places = [watch_of(settings, place) for place in range(len(settings.aws))]
-    return [WatchSettings() if place is None else settings.watch[place] for place in places]
+    places = range(len(settings.aws))
+    return [tuple(settings.watch[index] for index in watches_of(settings, place)) for place in places]
 
 
-def watches_anew(before: Settings, now: Settings) -> list[WatchSettings | None]:
+def watches_anew(before: Settings, now: Settings) -> list[tuple[WatchSettings, ...] | None]:
     """For each `[[aws]]` of `before` what `now` watches in it, by its name; None if `now` has no such table."""
     if len(before.aws) == len(now.aws) == 1:
         return [*watches_by_scope(now)]
-    by_name = {called(aws): watch for aws, watch in zip(now.aws, watches_by_scope(now), strict=True) if called(aws)}
+    by_name = {called(aws): watches for aws, watches in zip(now.aws, watches_by_scope(now), strict=True) if called(aws)}
     return [by_name.get(called(aws)) for aws in before.aws]
 
 

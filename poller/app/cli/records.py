@@ -63,7 +63,7 @@ class Scopes:
     def discovers(self, name: str) -> bool:
         """Whether the configuration has runs of this scope discovered."""
         watches = watches_by_scope(self.settings)
-        return any(watches[place].discover for place in self.places(name))
+        return any(watch.discover for place in self.places(name) for watch in watches[place])
 
 
 @dataclass(frozen=True, slots=True)

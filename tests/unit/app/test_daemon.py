@@ -18,6 +18,7 @@ from poller.app.daemon import reload, run_daemon
 from poller.core.errors import StoreRefused, StoreUnavailable
 from poller.delivery.outlet import Outlet
 from poller.emulator import Emulator, Fault, Life
+from poller.polling.rules import Rule
 from poller.settings.load import load_settings
 from poller.sinks.file import FileSink
 from tests.unit.app.daemon_rig import Stage, file_sink, send_signal
@@ -90,6 +91,32 @@ async def test_a_reload_applies_a_deadline_and_a_run_that_waits_is_explained(sta
     assert (reason["max_runs"], reason["active_runs_seen"], reason["limits_unknown"]) == (1, 1, None)
 
 
+async def test_a_reload_adds_and_takes_out_one_of_several_watches(stage: Stage) -> None:
+    def configure(*prefixes: str) -> None:
+        tables = "".join(f'[[watch]]\ndiscover = true\nname_prefix = "{prefix}"\n' for prefix in prefixes)
+        text = stage.configure(file_sink("one")).read_text()
+        stage.path.write_text(text.replace("[watch]\n", tables))
+
+    names = ("a-1", "b-1", "c-1")
+    first, second, third = (stage.emulator.start_run(Life.of("RUNNING"), name=name) for name in names)
+    configure("a-", "c-")
+    async with stage.running() as parts:
+        current = parts.settings
+        await until(lambda: {json.loads(line)["subject"] for line in stage.sent("one.jsonl")} == {first, third})
+        configure("a-", "b-")
+        current = await reload(parts, stage.path, current)
+        assert [rule.name_prefix for rule in parts.scopes[0].rules] == ["a-", "b-"]
+        await until(lambda: len(stage.sent("one.jsonl")) == 3)
+        new, stranger = (stage.emulator.start_run(Life.of("RUNNING"), name=name) for name in ("b-2", "c-2"))
+        await until(lambda: len(stage.sent("one.jsonl")) == 4)
+        stage.emulator.move_run(third, "COMPLETED")  # found before, and followed to its end
+        await until(lambda: len(stage.sent("one.jsonl")) == 5)
+        await anyio.sleep(0.3)  # longer than the longest interval
+    told = [json.loads(line) for line in stage.sent("one.jsonl")]
+    assert [event["subject"] for event in told[2:]] == [second, new, third]
+    assert stranger not in {event["subject"] for event in told}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -106,11 +133,11 @@ async def test_a_file_with_a_mistake_changes_nothing_at_all(
     run_id = stage.emulator.start_run(Life.of("RUNNING"))
     stage.configure(file_sink("one"))
     async with stage.running() as parts:
-        outlets, before, rule = list(parts.dispatcher.outlets), parts.settings, parts.scopes[0].rule
+        outlets, before, rules = list(parts.dispatcher.outlets), parts.settings, parts.scopes[0].rules
         stage.configure(file_sink("two") + wrong, watch=f'run_ids = ["{run_id}"]\ndiscover = true')
         assert await reload(parts, stage.path, before) is before
         assert parts.dispatcher.outlets == outlets
-        assert (parts.scopes[0].rule, parts.scopes[0].run_ids) == (rule, frozenset())
+        assert parts.scopes[0].rules == rules == (Rule(),)
     assert "config.refused" in [record.message for record in caplog.records]
 
 

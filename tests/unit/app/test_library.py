@@ -17,7 +17,8 @@ import pytest
 from poller import ConfigError, Event, Outcome, Poller
 from poller.core.errors import PollerError, StoreRefused, StoreUnavailable
 from poller.emulator import Emulator, Fault, Life
-from tests.unit.app.library_rig import PATIENCE, brisk_poller, quick_life, until
+from poller.settings.load import settings_from
+from tests.unit.app.library_rig import BRISK, PATIENCE, brisk_poller, quick_life, until
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +70,37 @@ async def test_the_example_of_the_readme_works(emulator: Emulator) -> None:
                 break
     assert sorted(kinds(told)) == ["completed", "failed"]
     assert [event.position for event in read] == list(range(1, len(read) + 1))
+
+
+async def test_a_whole_configuration_may_have_several_watches_each_at_its_own_pace(emulator: Emulator) -> None:
+    slow = {"min_interval": "1h", "max_interval": "1h"}
+    settings = settings_from(
+        {
+            "aws": {"region": "us-east-1", "endpoint_url": emulator.url},
+            "watch": [
+                {"discover": True, "name_prefix": "lab-", "tags": {"project": "x"}},
+                {"discover": True, "workflow_ids": ["5"]},
+                {"run_ids": [waits := emulator.start_run(Life.of("RUNNING"))], **slow},
+            ],
+            "polling": BRISK,
+            "store": {"url": "sqlite://"},
+            "http": {"listen": ""},
+        }
+    )
+    told: list[Event] = []
+    async with Poller(settings=settings) as poller:
+        poller.on_event(told.append)
+        ours = {
+            emulator.start_run(quick_life(), name="lab-1", tags={"project": "x"}),
+            emulator.start_run(quick_life(), name="else", workflow_id="5"),
+        }
+        emulator.start_run(quick_life(), name="lab-2", tags={"project": "y"})
+        emulator.start_run(quick_life(), name="else", workflow_id="6", tags={"project": "x"})
+        await until(lambda: {event.run_id for event in told if event.kind == "completed"} == ours)
+        await until(lambda: waits in {event.run_id for event in told})
+        await anyio.sleep(0.5)  # longer than the longest interval of the others
+    assert {event.run_id for event in told} == {*ours, waits}
+    assert sum(call.operation == "GetRun" and call.run_id == waits for call in emulator.calls) == 1
 
 
 async def test_discovery_finds_runs_that_nobody_named(emulator: Emulator) -> None:

@@ -19,6 +19,7 @@ from poller.app.daemon import reload
 from poller.app.http import readiness
 from poller.core.errors import ConfigError
 from poller.emulator import Emulator, Fault, Life
+from poller.polling.rules import Rule
 from poller.settings.load import load_settings
 from poller.settings.model import RunName, Settings, StoreSettings, run_name
 from tests.unit.app.daemon_rig import POLLING, Stage, file_sink
@@ -144,7 +145,10 @@ async def test_each_scope_follows_what_its_watch_says_in_its_own_account(stages:
         ready = readiness(parts)
         assert [(scope["name"], scope["account_id"]) for scope in ready["scopes"]] == [("lab", ONE), ("clinic", TWO)]
         assert [scope["merged_into"] for scope in ready["scopes"]] == [None, None]
-        assert {scope.name: scope.run_ids for scope in parts.scopes} == {"lab": {named}, "clinic": set()}
+        assert [(scope.name, scope.rules) for scope in parts.scopes] == [
+            ("lab", (Rule(run_ids=frozenset({named})),)),
+            ("clinic", (Rule(discover=True),)),
+        ]
         assert {call.operation for call in stages.one.calls} == {"GetRun"}
     assert stages.kinds(unseen, ONE) == []
 
@@ -260,7 +264,7 @@ async def test_a_reload_gives_each_scope_its_watch_by_name_and_disturbs_no_other
         await reload(parts, stages.stage.path, parts.settings)
         await until(lambda: stages.kinds(second, TWO) == ["running"])
         assert parts.scopes[0].rounds is rounds, "nothing changed in it"
-        assert [scope.run_ids for scope in parts.scopes] == [{first}, {second}]
+        assert [scope.rules for scope in parts.scopes] == [(Rule(run_ids=frozenset({one})),) for one in (first, second)]
 
 
 async def test_a_reload_with_other_tables_asks_for_a_restart_and_keeps_what_has_no_table_any_more(
@@ -277,7 +281,7 @@ async def test_a_reload_with_other_tables_asks_for_a_restart_and_keeps_what_has_
         stages.stage.path.write_text(text)
         await reload(parts, stages.stage.path, parts.settings)
         assert [scope.name for scope in parts.scopes] == ["lab", "clinic"]
-        assert [(scope.rule.discover, scope.run_ids) for scope in parts.scopes] == [(True, frozenset())] * 2
+        assert [scope.rules for scope in parts.scopes] == [(Rule(discover=True),)] * 2
     (reloaded,) = [one for one in said if one["event"] == "config.reloaded"]
     assert (reloaded["changed"], reloaded["needs_restart"]) == (["watch"], ["aws"])
 
@@ -288,7 +292,7 @@ async def test_a_watch_of_no_scope_changes_nothing(stages: Stages, wrong: str) -
     async with stages.stage.running() as parts:
         stages.configure(watch("clinic", "discover = true") + wrong)
         assert await reload(parts, stages.stage.path, parts.settings) is parts.settings
-        assert [scope.rule.discover for scope in parts.scopes] == [True, False]
+        assert [scope.rules for scope in parts.scopes] == [(Rule(discover=True),), ()]
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

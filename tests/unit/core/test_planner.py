@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from poller.core.lists import ENDED_LISTS
+from poller.core.claims import Claim, Claims
+from poller.core.lists import ENDED_LISTS, WHOLE, ListName, Part
 from poller.core.machine import ACTIVE
 from poller.core.planner import GetRunLook, ListLook, Planner
 from poller.core.runs import KnownRun, Question
@@ -339,3 +340,63 @@ def test_whether_lists_may_be_read_one_page_tells() -> None:
     planner.try_lists()
     assert planner.next_list(200) is not None
     assert planner.next_list(200) is None
+
+
+# --- several watches --------------------------------------------------------------------------------------------------
+
+
+def test_the_short_list_of_one_group_is_read_often_beside_a_list_of_hundreds_of_pages_of_another() -> None:
+    """At five pages a second the long one takes forty seconds and more; the short one comes every few seconds."""
+    planner = Planner(low=1, high=10, parts=(Part(group="many"), Part(group="few")))
+    for number in range(20_000):
+        planner.follow(known(str(number)), 0)
+    few, read_at = [str(number) for number in range(20_000, 20_010)], []
+    for run_id in few:
+        planner.follow(known(run_id), 0)
+    for now in (step * 0.2 for step in range(600)):
+        look = planner.next_list(now)
+        if look is None:
+            continue
+        if look.name == ListName("RUNNING", group="few"):
+            read_at.append(now)
+            for run_id in few:
+                planner.follow(known(run_id), now + 1, shown=now)
+        more = look.name == ListName("RUNNING", group="many") and look.page < 199
+        if look.name.status is None:
+            planner.newest_read(look, [], now, in_order=False, complete=False)
+        else:
+            planner.page_read(look, "more" if more else None, now)
+    assert max(later - one for one, later in pairwise(read_at)) < 10
+
+
+def test_each_run_is_asked_again_no_sooner_than_its_own_watch_says() -> None:
+    claims = Claims(Claim(0, timedelta(seconds=5), timedelta(seconds=60)))
+    claims.note("0", Claim(1, timedelta(seconds=1), timedelta(seconds=60)))
+    planner = Planner(low=1, high=60, claims=claims)
+    for run_id in ("0", "1"):
+        planner.follow(known(run_id, "RUNNING" if run_id == "0" else "PENDING", Question.END), 0)
+    assert len(get_runs(planner, 0)) == 2
+    for run_id in ("0", "1"):
+        planner.landed(run_id, 0, answered=True)
+        planner.follow(known(run_id, "RUNNING" if run_id == "0" else "PENDING", Question.END), 0)
+    assert [look.run_id for look in get_runs(planner, 1)] == ["0"]
+    assert [look.run_id for look in get_runs(planner, 5)] == ["1"]
+
+
+def test_beside_the_whole_account_the_lists_of_a_group_are_read_to_discover_and_answer_for_nobody() -> None:
+    planner = Planner(low=5, high=60, parts=(WHOLE, Part(group="7")))
+    for run_id in ("0", "1"):
+        planner.follow(known(run_id), 10)
+    planner.discover(0)
+    names = set()
+    while (look := planner.next_list(0)) is not None:
+        names.add(look.name)
+        if look.name.status is None:
+            planner.newest_read(look, [], 0, in_order=False, complete=False)
+        else:
+            for run_id in ("0", "1"):
+                planner.shown(run_id, 0)
+            planner.page_read(look, None, 0)
+    assert {name for name in names if name.status == "RUNNING"} == {ListName("RUNNING"), ListName("RUNNING", "7")}
+    planner.discover(1000)
+    assert read(planner, 10, shows={"RUNNING": ["0", "1"]}) == ["RUNNING"]

@@ -36,8 +36,8 @@ from poller.foundation import Foundation
 from poller.gate import RecordGate
 from poller.healthomics.manifest import run_of, stream_of
 from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, group_limits_of, page_of, snapshot_of
-from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
+from poller.polling.rules import Rule
 from poller.ports import BatchPage, Manifest, Page, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
@@ -243,16 +243,20 @@ class Simulation:
         self.world.advance(instant_of(self.clock.now()))
 
     @asynccontextmanager
-    async def polling(self, rule: Rule = Rule(discover=True), run_ids: tuple[str, ...] = ()) -> AsyncIterator[Scope]:  # noqa: B008 - frozen
-        """A scope that runs while the context is open; leaving it is a crash, not a stop."""
+    async def polling(
+        self,
+        rule: Rule | tuple[Rule, ...] = Rule(discover=True),  # noqa: B008 - frozen
+        run_ids: tuple[str, ...] = (),
+    ) -> AsyncIterator[Scope]:
+        """A scope that runs while the context is open, and follows by one watch or several; leaving it is a crash."""
+        rules = rule if isinstance(rule, tuple) else (replace(rule, run_ids=rule.run_ids.union(run_ids)),)
         scope = Scope(
             Foundation(self.store, self.gate, Bell(), self.clock, self.rng.random, self.tally),
             place=Place(REGION, REGION, None),
             service=self.service,
             instance="test",
             pace=self.pace,
-            rule=rule,
-            run_ids=run_ids,
+            rules=rules,
             terms=self.terms,
         )
         async with anyio.create_task_group() as tasks:

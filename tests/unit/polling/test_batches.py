@@ -14,7 +14,7 @@ from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
 from poller.emulator.starting import usual_setting
-from poller.polling.discovery import Rule
+from poller.polling.rules import Rule
 from tests.unit.polling.simulation import ACCOUNT, Simulation, refused, simulated, virtually
 from tests.unit.polling.test_loop import BRISK
 

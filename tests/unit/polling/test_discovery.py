@@ -6,7 +6,8 @@ import pytest
 
 from poller.core.lists import ListName
 from poller.core.runs import Snapshot
-from poller.polling.discovery import Discovery, Rule
+from poller.polling.discovery import Discovery
+from poller.polling.rules import Rule, Rules
 from poller.ports import Page
 from tests.unit.polling.simulation import START
 
@@ -26,7 +27,7 @@ def test_the_first_answer_sets_the_mark_by_the_clock_of_the_service(ahead: float
     """However far the clocks are apart, what is created after the start is told and what is older is not."""
     started_there = START + timedelta(seconds=ahead)
     served = started_there + timedelta(seconds=2.9)
-    discovery = Discovery(Rule(discover=True), START, by_our_clock=True)
+    discovery = Discovery(Rules([Rule(discover=True)]), START, by_our_clock=True)
     first_page = page(asked=2.8, answered=3, served_at=served.replace(microsecond=0))
     assert discovery.began(ListName("PENDING"), first_page)
     assert discovery.adopt(item(started_there + timedelta(milliseconds=1)), ListName("COMPLETED")) is not None
@@ -34,6 +35,6 @@ def test_the_first_answer_sets_the_mark_by_the_clock_of_the_service(ahead: float
 
 
 def test_a_mark_that_is_on_record_is_not_moved_by_the_first_answer_after_a_restart() -> None:
-    discovery = Discovery(Rule(discover=True), START)
+    discovery = Discovery(Rules([Rule(discover=True)]), START)
     assert not discovery.began(ListName("PENDING"), page(asked=0, answered=50, served_at=START))
     assert discovery.discovered_through == START

@@ -14,7 +14,7 @@ from poller.core.machine import ENDS, RANK
 from poller.core.runs import Verdict
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life, Step
-from poller.polling.discovery import Rule
+from poller.polling.rules import Rule
 from tests.unit.polling.simulation import NO_CREDENTIALS, START, Simulation, refused, simulated, virtually
 
 BRISK = Pace(

@@ -13,8 +13,8 @@ from poller.core.events import Event, Place
 from poller.core.runs import KnownRun, Verdict
 from poller.foundation import Foundation
 from poller.polling.access import Access
-from poller.polling.discovery import Rule
 from poller.polling.manifests import MOST_AT_ONCE, Manifests
+from poller.polling.rules import Rule
 from tests.unit.polling.simulation import (
     ACCOUNT,
     NO_CREDENTIALS,

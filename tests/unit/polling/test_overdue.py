@@ -13,7 +13,7 @@ from poller.core.overdue import ENOUGH, Terms
 from poller.emulator.groups import RunGroup
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
-from poller.polling.discovery import Rule
+from poller.polling.rules import Rule
 from tests.unit.polling.simulation import START, Simulation, refused, simulated, virtually
 from tests.unit.polling.test_batches import start_batch, watching
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -14,14 +14,13 @@ from poller.bell import Bell
 from poller.core.cadence import Pace
 from poller.core.errors import Denied
 from poller.core.events import Place
-from poller.core.runs import EmitFirst
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import GONE, Life, Step
 from poller.emulator.world import World
 from poller.foundation import Foundation
-from poller.polling.discovery import Rule
 from poller.polling.loop import Scope
-from poller.polling.twins import Twins, joint_rule
+from poller.polling.rules import Rule
+from poller.polling.twins import Twins
 from poller.ports import WatchRow
 from poller.supervision import start_side_by_side
 from tests.unit.polling.simulation import (
@@ -70,8 +69,7 @@ async def followed(simulation: Simulation, *tables: Table) -> AsyncIterator[Twin
             service=table.service,
             instance="test",
             pace=simulation.pace,
-            rule=table.rule,
-            run_ids=table.run_ids,
+            rules=[replace(table.rule, run_ids=frozenset(table.run_ids))],
         )
     twins = Twins([table.scope for table in tables])
     for table in tables:
@@ -395,66 +393,33 @@ def test_mutes_and_watches_under_either_name_count_and_the_newest_wins() -> None
     virtually(body)
 
 
-def test_after_a_reload_they_begin_anew_and_find_each_other_again() -> None:
+def test_a_reload_of_either_changes_what_the_first_follows_for_both() -> None:
+    """Two tables with prefixes of their own stay one scope, and each run is asked about by it alone."""
+
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             first, second = (simulation.start_life(Life.of("RUNNING"), name=name) for name in ("a-1", "b-1"))
             one = Table("one", same_world(simulation), run_ids=(first,))
             two = Table("two", same_world(simulation))
-            async with followed(simulation, one, two) as twins:
+            async with followed(simulation, one, two):
                 await anyio.sleep(10)
                 assert await simulation.kinds(second) == []
-                twins.part()
-                two.scope.watch_anew(Rule(), [second])
+                two.scope.watch_anew([Rule(run_ids=frozenset({second}))])
                 await anyio.sleep(10)
                 assert keepers(one, two) == [None, "one"]
                 assert await simulation.kinds(second) == ["running"]
-                twins.part()
-                one.scope.watch_anew(Rule(discover=True, name_prefix="a"), [])
-                two.scope.watch_anew(Rule(discover=True, name_prefix="b"), [])
+                one.scope.watch_anew([Rule(discover=True, name_prefix="a")])
+                two.scope.watch_anew([Rule(discover=True, name_prefix="b")])
                 await anyio.sleep(10)
-                assert keepers(one, two) == [None, None], "no one rule discovers just these two"
-                third = simulation.start_life(Life.of("RUNNING"), name="b-2")
+                third, stranger = (simulation.start_life(Life.of("RUNNING"), name=name) for name in ("b-2", "c-1"))
                 await anyio.sleep(20)
+                assert keepers(one, two) == [None, "one"]
                 assert await simulation.kinds(third) == ["running"]
-                two.scope.watch_anew(Rule(discover=True, name_prefix="ab"), [])
-                await anyio.sleep(10)
-                assert keepers(one, two) == [None, "one"], "one of the two says it for both again"
+                assert await simulation.kinds(stranger) == []
             assert await simulation.kinds(first) == ["running"]
+            assert third not in [run_id for _, _, run_id in two.service.times]
 
     virtually(body)
-
-
-# --- one rule for two -------------------------------------------------------------------------------------------------
-
-
-def rule(prefix: str = "", groups: tuple[str, ...] = (), emit_first: EmitFirst = "always") -> Rule:
-    return Rule(True, groups, prefix, emit_first)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "joint"),
-    [
-        (Rule(), Rule(), Rule()),
-        (Rule(), rule("x"), rule("x")),
-        (rule("x"), rule("x"), rule("x")),
-        (rule(), rule("x"), rule()),
-        (rule("ab"), rule("a"), rule("a")),
-        (rule("a"), rule("b"), None),
-        (rule(groups=("1",)), rule(groups=("2", "1")), rule(groups=("2", "1"))),
-        (rule(groups=("1",)), rule(groups=("2",)), rule(groups=("1", "2"))),
-        (rule(groups=("1",)), rule(), rule()),
-        (rule("a", groups=("1",)), rule("b", groups=("2",)), None),
-        (rule(groups=("1",)), rule("x"), None),
-        (rule(emit_first="never"), rule(), rule()),
-        (rule("x"), rule(emit_first="never"), None),
-    ],
-)
-def test_one_rule_discovers_what_two_do_or_there_is_none(one: Rule, other: Rule, joint: Rule | None) -> None:
-    assert joint_rule(one, other) == joint
-    back = joint_rule(other, one)
-    assert (back is None) == (joint is None)
-    assert back is None or joint is None or set(back.groups) == set(joint.groups)
 
 
 def test_no_look_of_a_scope_that_keeps_comes_sooner_than_its_pace() -> None:

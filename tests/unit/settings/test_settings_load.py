@@ -77,7 +77,7 @@ def test_a_deadline_is_one_for_all_statuses_or_one_for_each(
     text: str, expected: dict[str, timedelta], load: Load
 ) -> None:
     (watch,) = load(f"[watch]\n{text}\noverdue_factor = 2.5\n").settings.watch
-    assert terms_of(watch) == Terms(expected, 2.5)
+    assert terms_of([watch]) == Terms(expected, 2.5)
 
 
 def test_a_sink_may_be_given_as_settings_of_its_own() -> None:

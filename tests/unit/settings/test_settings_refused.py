@@ -64,7 +64,8 @@ REFUSED: Final = [
     ("[sink]\n", ["config.toml:1 [sink]: no such table; did you mean [[sinks]]?"]),
     ("[xyz]\n", ["config.toml:1 [xyz]: no such table; there are [aws], [watch], [polling]"]),
     ("verbose = true\n", ["config.toml:1 verbose: no such table; there are"]),
-    ('min_interval = "5s"\n', ["config.toml:1 min_interval: stands before the first table; it belongs in [polling]"]),
+    ('blind_after = "5s"\n', ["config.toml:1 blind_after: stands before the first table; it belongs in [polling]"]),
+    ('min_interval = "5s"\n', ["config.toml:1 min_interval: stands before the first table; it belongs in [watch] or"]),
     ('name = "a"\n', ["config.toml:1 name: stands before the first table; it belongs in [aws] or [[sinks]]"]),
     (
         '[polling]\n# why\nmax_intervall = "5s"\n',
@@ -74,7 +75,7 @@ REFUSED: Final = [
         "[polling]\nMax-Interval = 5\n",
         ["config.toml:2 [polling] Max-Interval: no such key; did you mean max_interval?"],
     ),
-    ('[watch]\nmin_interval = "5s"\n', ["config.toml:2 [watch] min_interval: no such key; it belongs in [polling]"]),
+    ('[watch]\nblind_after = "5s"\n', ["config.toml:2 [watch] blind_after: no such key; it belongs in [polling]"]),
     (
         "[polling]\nretentions = 5\n",
         ["config.toml:2 [polling] retentions: no such key; did you mean retention in [store]?"],
@@ -126,6 +127,13 @@ REFUSED: Final = [
     ),
     ('[watch]\nemit_first = "sometimes"\n', ["config.toml:2 [watch] emit_first: expected 'always', 'terminal' or"]),
     ('[watch]\ndiscover = true\nrun_group_ids = ["x"]\n', ["config.toml:3 [watch] run_group_ids[0]"]),
+    (
+        '[watch]\ndiscover = true\nworkflow_ids = ["1", "rnaseq"]\n',
+        ['config.toml:3 [watch] workflow_ids[1]: "rnaseq" does not fit here: discover only runs of these workflows'],
+    ),
+    ('[watch]\ntags = ["a"]\n', ["config.toml:2 [watch] tags: expected a table, such as { key"]),
+    ("[watch]\ntags = { a = 1 }\n", ["config.toml:2 [watch] tags.a: expected text, in quotes, and not 1"]),
+    ('[watch]\ndiscover = true\ntags = { "" = "b" }\n', ["config.toml:3 [watch] tags"]),
     ('[aws]\nregion = ""\n', ['config.toml:2 [aws] region: "" does not fit here']),
     ('[aws]\nendpoint_url = "localhost:4566"\n', ["config.toml:2 [aws] endpoint_url: expected an address that begins"]),
     ('[aws]\nname = "a:b"\n', ['config.toml:2 [aws] name: "a:b" does not fit here']),
@@ -198,6 +206,21 @@ REFUSED: Final = [
     ),
     ("[polling]\nmin_interval = 0\n", ["config.toml:2 [polling] min_interval (0s) is too short; the least is 50ms"]),
     ('[polling]\nmin_interval = "49ms"\n', ["config.toml:2 [polling] min_interval (49ms) is too short"]),
+    (
+        '[[watch]]\n[[watch]]\nmin_interval = "49ms"\n[[watch]]\nmax_interval = 1\n',
+        [
+            "config.toml:3 [[watch]] number 2 min_interval (49ms) is too short; the least is 50ms",
+            "config.toml:5 [[watch]] number 3 max_interval (1s) is shorter than [polling] min_interval (5s); raise",
+        ],
+    ),
+    (
+        '[watch]\nmin_interval = "5m"\nmax_interval = "1m"\n',
+        ["config.toml:2 [watch] min_interval (5m) is longer than max_interval (1m); lower the first or raise"],
+    ),
+    (
+        '[polling]\nmax_interval = "30s"\n[watch]\nmin_interval = "1m"\n',
+        ["config.toml:4 [watch] min_interval (1m) is longer than [polling] max_interval (30s); lower it, or set"],
+    ),
     ("[store]\nretention = 0\n", ["config.toml:2 [store] retention: would forget everything at once"]),
     (
         '[http]\nlisten = "0.0.0.0:80"\n',
@@ -206,6 +229,12 @@ REFUSED: Final = [
     ('[http]\nlisten = ":80"\n', ["config.toml:2 [http] listen: is open to other machines"]),
     ('[http]\nlisten = "[::]:80"\ntoken = ""\n', ["config.toml:2 [http] listen: is open to other machines"]),
     ('[watch]\nrun_group_ids = ["1"]\n', ["config.toml:2 [watch] run_group_ids: narrows discovery, which is off"]),
+    ('[watch]\nworkflow_ids = ["1"]\n', ["config.toml:2 [watch] workflow_ids: narrows discovery, which is off"]),
+    ('[watch]\ntags = { a = "b" }\n', ["config.toml:2 [watch] tags: narrows discovery, which is off; set discover"]),
+    (
+        '[[watch]]\n[watch.tags]\na = "b"\n[[watch]]\ndiscover = true\n',
+        ["config.toml:2 [[watch]] number 1 tags: narrows discovery, which is off"],
+    ),
     ('[watch]\nname_prefix = "x"\n', ["config.toml:2 [watch] name_prefix: narrows discovery, which is off"]),
     ('[watch]\naws = "lab"\n', ['config.toml:2 [watch] aws: no [aws] table is named "lab"; give it name = "lab"']),
     (
@@ -241,10 +270,6 @@ REFUSED: Final = [
     (AB + "[watch]\ndiscover = true\n", ["config.toml:5 [watch]: there are 2 [[aws]] tables: say which one"]),
     (AB + '[watch]\naws = "c"\n', ['config.toml:6 [watch] aws: no [aws] table is named "c"; there is a and b']),
     (
-        AB + '[[watch]]\naws = "a"\n[[watch]]\naws = "a"\ndiscover = true\n',
-        ['config.toml:7 [[watch]] number 2: several [[watch]] tables of "a" do not work yet; put all into one'],
-    ),
-    (
         AB + '[[watch]]\naws = "b"\nrun_ids = ["1", "a:1"]\n',
         ['config.toml:7 [[watch]] run_ids[1]: is of the scope "a"; name it in the [[watch]] of that one'],
     ),
@@ -268,7 +293,17 @@ REFUSED: Final = [
         ['config.toml:3 [aws] external_id: "a b" does not fit here'],
     ),
     # not yet
-    ("[[watch]]\n[[watch]]\n", ["config.toml:2 [[watch]] number 2: several [[watch]] tables do not work yet"]),
+    (
+        '[[watch]]\ndiscover = true\nname_prefix = "a"\n[[watch]]\nname_prefix = "b"\n[[watch]]\nrun_ids = ["x"]\n',
+        [
+            "config.toml:5 [[watch]] number 2 name_prefix: narrows discovery, which is off",
+            "config.toml:7 [[watch]] number 3 run_ids[0]: expected a run id",
+        ],
+    ),
+    (
+        f'[aws]\nregion = "eu-west-1"\n[[watch]]\n[[watch]]\nrun_ids = ["1", "{RUN}"]\n',
+        ["config.toml:5 [[watch]] number 2 run_ids[1]: is in another region than [aws] region (eu-west-1)"],
+    ),
     (
         '[watch]\nbatch_ids = ["cohort"]\n',
         ["config.toml:2 [watch] batch_ids[0]: expected a batch id of 1 to 18 digits"],

@@ -4,8 +4,8 @@ import pytest
 
 from poller.settings.checks import warnings
 from poller.settings.load import settings_from
-from poller.settings.model import WatchSettings, run_name
-from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watch_of, watches_by_scope
+from poller.settings.model import run_name
+from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope, watches_of
 
 from .conftest import Load
 
@@ -64,10 +64,11 @@ def test_a_watch_belongs_to_the_table_that_it_names_whatever_their_order(load: L
     settings = load(
         '[[aws]]\nname = "a"\n[[aws]]\nregion = "eu-west-1"\n[[aws]]\nname = "c"\n'
         '[[watch]]\naws = "eu-west-1"\nrun_ids = ["1"]\n[[watch]]\naws = "a"\ndiscover = true\n'
+        '[[watch]]\naws = "a"\ndiscover = true\nname_prefix = "lab"\n'
     ).settings
-    assert [watch_of(settings, place) for place in range(3)] == [1, 0, None]
-    discovered, named, nothing = watches_by_scope(settings)
-    assert (discovered.discover, named.run_ids, nothing) == (True, ("1",), WatchSettings())
+    assert [watches_of(settings, place) for place in range(3)] == [[1, 2], [0], []]
+    (discovered, again), (named,), nothing = watches_by_scope(settings)
+    assert (discovered.discover, again.name_prefix, named.run_ids, nothing) == (True, "lab", ("1",), ())
 
 
 def test_a_run_is_found_on_the_line_of_its_own_scope(load: Load) -> None:
@@ -77,6 +78,25 @@ def test_a_run_is_found_on_the_line_of_its_own_scope(load: Load) -> None:
     )
     assert [loaded.line_of_run("7", 0), loaded.line_of_run("7", 1)] == [10, 7]
     assert [loaded.line_of_run("8", 0), loaded.line_of_run("8", 1)] == [10, None]
+
+
+def test_where_there_is_one_scope_every_watch_is_about_it_and_a_run_is_found_in_the_first_that_names_it(
+    load: Load,
+) -> None:
+    loaded = load(
+        '[[watch]]\nrun_ids = ["7"]\n[[watch]]\ndiscover = true\n'
+        '[[watch]]\nrun_ids = [\n"8",\n"7",\n"eu-west-1:9"]\n[aws]\nregion = "eu-west-1"\n'
+    )
+    assert watches_of(loaded.settings, 0) == [0, 1, 2]
+    assert watches_by_scope(loaded.settings) == [loaded.settings.watch]
+    assert [loaded.line_of_run(run_id) for run_id in ("7", "8", "9", "10")] == [2, 7, 9, None]
+
+
+def test_a_watch_among_several_that_follows_nothing_is_warned_of_by_its_place(load: Load) -> None:
+    text = '[[watch]]\ndiscover = true\n[[watch]]\n[[sinks]]\nname = "t"\ntype = "topic"\ntopic_arn = "arn:aws:sns:"\n'
+    assert warnings(load(text).settings) == [
+        "[[watch]] number 2 follows nothing: it names no run_ids and no batch_ids, and discover is off"
+    ]
 
 
 def test_several_tables_need_no_watch_and_a_silent_scope_is_warned_of(load: Load) -> None:

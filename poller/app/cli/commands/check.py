@@ -13,10 +13,9 @@ from poller.app.cli.output import Out
 
 if TYPE_CHECKING:
     from poller.healthomics.service import HealthOmics
-    from poller.polling.discovery import Rule
     from poller.ports import Clock, Store
     from poller.settings.load import Loaded
-    from poller.settings.model import AwsSettings, WatchSettings
+    from poller.settings.model import AwsSettings, Settings, WatchSettings
     from poller.sinks.toolbox import Tools
 
 Verdict = Literal["ok", "warning", "failed", "not tried"]
@@ -57,6 +56,8 @@ async def check(
 ) -> ExitCode:
     """Say whether a configuration is right, line by line; with `--probe` also whether it would work here and now.
 
+    Of several `[[watch]]` tables it says what each follows.
+
     `--probe` asks whose the credentials are, tries GetRun and ListRuns once each, looks whether manifests can be read
     in CloudWatch Logs and, where a run can become overdue in PENDING, whether run groups can be asked about, opens the
     record (making it if there is none), and has each sink look whether it could send; it sends nothing. Exit codes: 0
@@ -75,6 +76,7 @@ async def check(
     loaded = load_configuration(config, aws)
     findings = [Finding("configuration", "ok", str(loaded.path))]
     findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
+    findings += _watches(loaded.settings)
     try:
         resolve_regions(loaded.settings)
     except ConfigError as error:
@@ -92,6 +94,19 @@ async def check(
     return ExitCode.ERROR if failed else ExitCode.OK
 
 
+def _watches(settings: "Settings") -> list[Finding]:
+    """What each `[[watch]]` follows, where there are several, or the only one costs more than it seems to."""
+    from poller.settings.watched import followed
+
+    if len(settings.watch) == 1 and not settings.watch[0].tags:
+        return []
+    several = len(settings.aws) > 1
+    return [
+        Finding(f"watch {number}{f' of {watch.aws}' if several else ''}", "ok", followed(watch))
+        for number, watch in enumerate(settings.watch, start=1)
+    ]
+
+
 async def _probes(loaded: "Loaded") -> list[Finding]:
     import anyio
 
@@ -103,9 +118,10 @@ async def _probes(loaded: "Loaded") -> list[Finding]:
 
     clock = SystemClock()
     settings = loaded.settings
+    watched = watches_by_scope(settings)
     scopes = [
-        _Scope(scope_name(aws, region), aws, region, watch)
-        for aws, region, watch in zip(settings.aws, resolve_regions(settings), watches_by_scope(settings), strict=True)
+        _Scope(scope_name(aws, region), aws, region, watches)
+        for aws, region, watches in zip(settings.aws, resolve_regions(settings), watched, strict=True)
     ]
     async with anyio.create_task_group() as asking:  # one that does not answer keeps no other waiting
         for scope in scopes:
@@ -138,7 +154,7 @@ class _Scope:
     name: str
     aws: "AwsSettings"
     region: str
-    watch: "WatchSettings"
+    watches: "tuple[WatchSettings, ...]"
     findings: list[Finding] = field(default_factory=list)
     account_id: str | None = None
 
@@ -161,7 +177,7 @@ class _Scope:
             if await self._credentials(service):
                 await self._permissions(service)
                 self.findings += await _manifests(service)
-                self.findings += await _groups(service, self.watch)
+                self.findings += await _groups(service, self.watches)
         finally:
             await service.close()
 
@@ -188,7 +204,7 @@ class _Scope:
         from poller.core.errors import Denied, RunGone, ServiceError
         from poller.settings.model import run_name
 
-        named = self.watch.run_ids
+        named = [text for watch in self.watches for text in watch.run_ids]
         run_id = run_name(named[0]).run_id if named else PROBE_RUN
         for operation, call in (("GetRun", lambda: service.get_run(run_id)), ("ListRuns", lambda: service.list_runs())):
             try:
@@ -196,7 +212,7 @@ class _Scope:
             except RunGone:
                 self._found(operation, "ok", "allowed" if not named else f"allowed; there is no run {run_id}")
             except Denied as error:
-                grave = operation == "GetRun" or self.watch.discover
+                grave = operation == "GetRun" or any(watch.discover for watch in self.watches)
                 self._found(operation, "failed" if grave else "warning", f"{error}: {COSTS[operation]}")
             except TimeoutError:
                 self._found(operation, "failed", f"no answer within {SECONDS:g} s")
@@ -222,27 +238,15 @@ def _account_in(answer: Any) -> str | None:
 
 def _twins(scopes: "Sequence[_Scope]") -> list[Finding]:
     """Tables that lead to one account and region: what the daemon makes of them."""
-    from poller.app.build import rule_of
-    from poller.polling.twins import joint_rule
-
-    first: dict[tuple[str, str], tuple[str, Rule]] = {}
+    first: dict[tuple[str, str], str] = {}
     findings = []
     for scope in scopes:
         if scope.account_id is None:
             continue
-        where = (scope.account_id, scope.region)
-        if where not in first:
-            first[where] = scope.name, rule_of(scope.watch)
-            continue
-        name, rule = first[where]
-        said = f"is account {scope.account_id}, {scope.region}, as {name} is"
-        joint = joint_rule(rule, rule_of(scope.watch))
-        if joint is None:
-            said += ": both would ask it, since no single [[watch]] could say what they discover"
-        else:
-            first[where] = name, joint
-            said += f": the daemon follows both as {name}"
-        findings.append(Finding(f"scope {scope.name}", "warning", said))
+        name = first.setdefault((scope.account_id, scope.region), scope.name)
+        if name != scope.name:
+            said = f"is account {scope.account_id}, {scope.region}, as {name} is: the daemon follows both as {name}"
+            findings.append(Finding(f"scope {scope.name}", "warning", said))
     return findings
 
 
@@ -273,16 +277,17 @@ async def _manifests(service: "HealthOmics") -> list[Finding]:
     return found
 
 
-async def _groups(service: "HealthOmics", watch: "WatchSettings") -> list[Finding]:
+async def _groups(service: "HealthOmics", watches: "Sequence[WatchSettings]") -> list[Finding]:
     """Whether run groups can be asked about, where a run can become overdue in PENDING: the event goes without it."""
     from poller.app.build import terms_of
     from poller.core.errors import BadRequest, ServiceError
 
     operation = "GetRunGroup"
-    if not terms_of(watch).are_about("PENDING"):
+    if not terms_of(watches).are_about("PENDING"):
         return []
+    group = next((group for watch in watches for group in watch.run_group_ids), PROBE_GROUP)
     try:
-        await _within(service.get_run_group(watch.run_group_ids[0] if watch.run_group_ids else PROBE_GROUP))
+        await _within(service.get_run_group(group))
     except BadRequest:
         return [Finding(operation, "ok", "allowed")]  # there is no such group, which only those hear who may ask
     except TimeoutError:
