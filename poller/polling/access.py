@@ -1,8 +1,10 @@
 """Whether a scope can be asked, and answers for the right account: blindness, denial, the pinned account."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 import structlog
 
@@ -14,6 +16,9 @@ from poller.core.sight import Cause, Sight, blinded, fails, sees, turns_blind
 from poller.ports import Clock
 
 log = structlog.get_logger("poller.polling")
+
+_OWNED: Final = re.compile(r"arn:(?P<partition>aws[a-z-]*):omics:[a-z0-9-]+:(?P<account>\d{12}):run(Batch)?/")
+"""The ARN of a run or a batch, as far as it tells whose it is."""
 
 
 class Access:
@@ -89,9 +94,9 @@ class Access:
         self.place = replace(self.place, account_id=account_id, partition=partition)
         log.info("account.pinned", account=account_id)
 
-    def is_ours(self, snapshot: Snapshot) -> bool:
-        """Whether an answer is of the pinned account; the first ARN seen pins it where nothing else could."""
-        found = RUN_ARN.fullmatch(str(snapshot.fields.get("arn", "")))
+    def is_ours(self, arn: object) -> bool:
+        """Whether an answer with this ARN is of the pinned account; the first one pins it where nothing else could."""
+        found = _OWNED.match(str(arn))
         if found is None:
             return True
         if self.place.account_id is None:

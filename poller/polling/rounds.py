@@ -166,9 +166,7 @@ class Rounds:
                     self._run_refused(work, answer)
                 case PageShown():
                     if self.planner.still_reading(answer.look):
-                        self.access.answered()
-                        self._list_failures = 0
-                        await self.listings.page_shown(work, answer)
+                        await self._page_shown(work, answer)
                 case BatchShown():
                     self._batch_shown(work, answer)
                 case BatchRunsShown():
@@ -326,10 +324,8 @@ class Rounds:
     def _run_shown(self, work: Work, answer: RunShown) -> None:
         snapshot, run_id = answer.snapshot, answer.look.run_id
         known = self.followed.known(work, run_id)
-        account = self.access.place.account_id
-        if (known is None and run_id not in self.candidates) or not self.access.is_ours(snapshot):
+        if (known is None and run_id not in self.candidates) or not self._is_ours(work, snapshot.fields.get("arn")):
             return
-        work.state_changed = work.state_changed or self.access.place.account_id != account
         self.access.run_answered(run_id)
         self._failures.pop(run_id, None)
         known = known or self.candidates.judge(snapshot)
@@ -398,7 +394,27 @@ class Rounds:
         if run_id not in self.candidates:
             self._let_go(run_id)
 
+    def _is_ours(self, work: Work, arn: object) -> bool:
+        """Whether an answer is of our account: the first ARN that any answer shows tells which that is."""
+        account = self.access.place.account_id
+        ours = self.access.is_ours(arn)
+        work.state_changed = work.state_changed or self.access.place.account_id != account
+        return ours
+
+    async def _page_shown(self, work: Work, answer: PageShown) -> None:
+        arns = (item.fields["arn"] for item in answer.page.items if item.fields.get("arn"))
+        if not self._is_ours(work, next(arns, None)):
+            self.planner.page_failed(answer.look, self.clock.monotonic() + self._backoff(1))
+            return
+        self.access.answered()
+        self._list_failures = 0
+        await self.listings.page_shown(work, answer)
+
     def _batch_shown(self, work: Work, answer: BatchShown) -> None:
+        if not self._is_ours(work, answer.snapshot.fields.get("arn")):
+            work.batches_answered.add(answer.look.batch_id)
+            work.batches[answer.look.batch_id] = self.batches.known[answer.look.batch_id]
+            return
         self.access.answered()
         before = self.batches.known[answer.look.batch_id]
         known, transitions, hints = observe_batch(before, answer.snapshot)

@@ -92,7 +92,7 @@ class Verdicts:
 
     def _counts(self, run_id: str, end: Snapshot) -> bool:
         """Whether a manifest is of the pinned account; the first ARN seen pins it. One that is not is read anew."""
-        if self.access.is_ours(end):
+        if self.access.is_ours(end.fields.get("arn")):
             return True
         self.ladders.manifests.forget(run_id)
         return False

@@ -66,6 +66,25 @@ async def check_told_batch(simulation: Simulation, batch: str, *, runs: int) -> 
     assert {event.data["batch_id"] for event in events} == {batch}
 
 
+def test_a_run_keeps_one_source_though_nothing_but_lists_tells_the_account() -> None:
+    """Behind a custom endpoint STS is not asked: the first ARN of any answer tells whose runs these are."""
+
+    async def body() -> None:
+        async with simulated(pace=BRISK) as simulation:
+            simulation.service.account_id = None
+            batch = start_batch(simulation, 30)
+            async with simulation.polling(watching(batch)):
+                await anyio.sleep(600)
+            await check_told_batch(simulation, batch, runs=30)
+            told: dict[str, list[int | None]] = {}
+            for event in await simulation.events():
+                assert event.source.startswith(f"arn:aws:omics:us-east-1:{ACCOUNT}:run")
+                told.setdefault(event.source, []).append(event.sequence)
+            assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in told.values())
+
+    virtually(body)
+
+
 def test_a_run_of_a_batch_costs_one_get_run() -> None:
     """ListRunsInBatch brings its uuid, so its steps are told from lists, and only its end is asked for."""
 
