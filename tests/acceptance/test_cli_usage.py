@@ -135,7 +135,6 @@ CONFIGURATIONS = [
     ("[watch]\nrun_ids = ['abc']", "config.toml:2", 2),
     ("[watch]\nname_prefix = 'x'", "narrows discovery", 2),
     ("[[aws]]\nname = 'a'\n[[aws]]\nname = 'b'\n[watch]\ndiscover = true", "config.toml:5 [watch]: there are 2", 2),
-    ("[[watch]]\n[[watch]]", "several [[watch]]", 2),
     ("[http]\nlisten = '0.0.0.0:8780'", "token", 2),
     ("[http]\nlisten = 'here'", "host:port", 2),
     ("[store]\nurl = 'postgresql://x/y'", "PostgreSQL", 2),
