@@ -220,6 +220,9 @@ def _overdue(settings: Settings) -> Iterator[Problem]:
 
 def _polling(settings: Settings) -> Iterator[Problem]:
     polling = settings.polling
+    for name in ("blind_after", "vanish_deadline"):
+        if getattr(polling, name) <= timedelta(0):
+            yield Problem(("polling", name), "must be longer than 0: nothing is judged by a single answer")
     yield from _intervals(("polling",), polling.min_interval, polling.max_interval)
 
 

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, cast
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -77,6 +78,10 @@ def _batch_id(text: str) -> str:
 def _http_url(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/?#]+([/?#]\S*)?", text):
         raise ValueError("expected an address that begins with http:// or https://")
+    try:
+        _ = urlsplit(text).port
+    except ValueError:
+        raise ValueError("expected a port of at most five digits, up to 65535, after the host") from None
     return text
 
 

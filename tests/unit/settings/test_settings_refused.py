@@ -246,6 +246,12 @@ REFUSED: Final = [
         f'[aws]\nregion = "eu-west-1"\n[watch]\nrun_ids = [\n"1",\n"{RUN}"]\n',
         ["config.toml:6 [watch] run_ids[1]: is in another region than [aws] region (eu-west-1); one [aws]"],
     ),
+    ("[polling]\nblind_after = 0\n", ["config.toml:2 [polling] blind_after: must be longer than 0"]),
+    ('[polling]\nvanish_deadline = "0s"\n', ["config.toml:2 [polling] vanish_deadline: must be longer than 0"]),
+    (
+        '[aws]\nendpoint_url = "http://127.0.0.1:notaport"\n',
+        ["config.toml:2 [aws] endpoint_url: expected a port"],
+    ),
     # several scopes
     (
         "[[aws]]\n[[aws]]\n",
