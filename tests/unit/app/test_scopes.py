@@ -214,8 +214,9 @@ async def test_a_role_that_is_refused_blinds_its_own_scope_and_is_mended_without
             watch("lab", "discover = true") + watch("clinic", "discover = true"),
             second=f'role_arn = "{ROLE}"\nexternal_id = "lab-1"',
         )
-        first, second = stages.one.start_run(quick_life()), stages.two.start_run(Life.of("RUNNING"))
+        second = stages.two.start_run(Life.of("RUNNING"))
         async with stages.stage.running() as parts:
+            first = stages.one.start_run(quick_life())
             await until(lambda: stages.kinds(first, ONE)[-1:] == ["completed"])
             await until(lambda: readiness(parts)["scopes"][1]["cause"] == "credentials")
             assert not readiness(parts)["scopes"][0]["blind"]
