@@ -308,11 +308,11 @@ async def test_a_heartbeat_goes_to_the_sinks_that_name_it_and_to_no_other(stage:
     stage.configure('[daemon]\nheartbeat = "100ms"\ninstance = "lab-1"\n' + named + plain, watch="discover = true")
     async with stage.running():
         await until(lambda: len(stage.sent("named.jsonl")) >= 2)
+        await until(lambda: json.loads(stage.sent("named.jsonl")[-1])["data"]["last_success_at"])
     first, second = (json.loads(line) for line in stage.sent("named.jsonl")[:2])
     assert first["type"] == "healthomics.poller.heartbeat"
     assert first["source"] == "healthomics-poller/lab-1"
     assert first["id"] != second["id"]
-    assert json.loads(stage.sent("named.jsonl")[-1])["data"]["last_success_at"]
     assert stage.sent("plain.jsonl") == []
 
 
