@@ -25,7 +25,7 @@ from tests.acceptance.crash_truth import ENDS, Arrival, Step, lags, missing, sho
 
 COMMAND: Final = Path(sys.executable).with_name("omics-poller")
 SECRET: Final = "whsec_" + base64.b64encode(b"a secret of this stage only").decode()
-PATIENCE: Final = 45.0
+PATIENCE: Final = 120.0
 """Seconds after which what is waited for counts as missing; nothing takes so long where all is well."""
 STOPS_WITHIN: Final = 8.0
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.crash_stage import Stage, account, stage
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
 
 QUICK: Final = """\
 min_interval = "100ms"

@@ -16,7 +16,7 @@ from aiohttp import web
 from poller.emulator import Fault, Life
 from tests.acceptance.crash_stage import Stage, account, stage
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
 
 RUNS: Final = 60
 STARTING_UP: Final = 2.0
