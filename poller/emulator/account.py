@@ -14,6 +14,7 @@ from typing import Any, Unpack
 from poller.emulator.batch_specs import BatchOptions, BatchSpec, LifeOf, Numbered
 from poller.emulator.batches import Batches, BatchTransition
 from poller.emulator.calls import Call, CallLog
+from poller.emulator.chance import chance
 from poller.emulator.errors import Refused
 from poller.emulator.faults import Fault, FaultRules, Outage
 from poller.emulator.groups import GroupOptions, RunGroup
@@ -53,7 +54,7 @@ class Account:
         self.scenario = scenario or Scenario()
         self.caller_account_id = account_id  # what GetCallerIdentity says; may be changed at any time
         self._now = now
-        self._rng = random.Random(seed)  # noqa: S311  # plausible ids and chance, not secrets
+        self._rng = chance(seed)
         self._world = World(
             account_id=account_id,
             region=region,
@@ -72,7 +73,7 @@ class Account:
             self._world, self._new_life, batches=self._batches, paging=self._paging, pace=self.scenario.batch_pace
         )
         quota = quota_per_second if quota_per_second is not None else self.scenario.quota_per_second
-        self._quota = Quota(quota, rng=random.Random(seed))  # noqa: S311  # when others call
+        self._quota = Quota(quota, rng=chance(seed))
         self._faults = FaultRules(self._rng)
         self._log = CallLog()
 
@@ -365,6 +366,7 @@ class Account:
         if life is None:
             return lambda tags, _place, rng: self._life_named(tags.get(LIFE_TAG), rng)
         if isinstance(life, str):
-            self._life_named(life, random.Random(0))  # noqa: S311  # only to see that there is one
+            if life != RANDOM and life not in self.scenario.lives:
+                raise KeyError(life)
             return lambda _tags, _place, rng: self._life_named(life, rng)
         return lambda _tags, place, _rng: life(place)

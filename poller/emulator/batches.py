@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from poller.emulator.batch_specs import BatchSpec, any_life
+from poller.emulator.chance import chance
 from poller.emulator.errors import Refused
 from poller.emulator.instants import datetime_of
 from poller.emulator.lists import KeyMaker
@@ -113,7 +114,7 @@ class Batches:
         if batch_id in self._present:
             raise Refused("ConflictException", f"Batch {batch_id} already exists")
         created = now + self.world.seconds(spec.starts_in)
-        rng = random.Random(self._rng.getrandbits(64))  # noqa: S311  # plausible ids and lives, not secrets
+        rng = chance(self._rng.getrandbits(64))
         batch = Batch(
             spec=spec,
             id=batch_id,

@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import json
-import random
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from poller.emulator.chance import chance
 from poller.emulator.entries import (
     batch_of,
     choice_of,
@@ -64,7 +64,7 @@ def _done(emulator: Emulator, request: web.BaseRequest, parts: list[str], body: 
             return {"transitions": [transition._asdict() for transition in emulator.batch_history()]}
         case ("POST", "batches"):
             scenario = emulator.scenario
-            spec = batch_of(_object(body), "batch", scenario.lives, _dice(), scenario.batch_pace)
+            spec = batch_of(_object(body), "batch", scenario.lives, chance(), scenario.batch_pace)
             return {"id": emulator.start_batch_as(spec)}
         case ("GET", "batches", batch_id):
             return {"status": emulator.batch_status(batch_id), "runs": emulator.batch_runs(batch_id)}
@@ -102,7 +102,7 @@ def _done(emulator: Emulator, request: web.BaseRequest, parts: list[str], body: 
         case ("POST", "runs"):
             return {"ids": _start(emulator, _object(body))}
         case ("POST", "runs", run_id):
-            life = life_of(_object(body).get("life"), "life", emulator.scenario.lives, _dice())
+            life = life_of(_object(body).get("life"), "life", emulator.scenario.lives, chance())
             emulator.move_run(run_id, *life.steps)
             return {}
         case ("DELETE", "runs", run_id):
@@ -113,7 +113,7 @@ def _done(emulator: Emulator, request: web.BaseRequest, parts: list[str], body: 
 
 
 def _start(emulator: Emulator, table: Mapping[str, Any]) -> list[str]:
-    specs = runs_of(table, "run", emulator.scenario.lives, _dice())
+    specs = runs_of(table, "run", emulator.scenario.lives, chance())
     ids = []
     for spec in specs:
         options: Any = {member.name: getattr(spec, member.name) for member in dataclasses.fields(spec)}
@@ -142,10 +142,6 @@ SETTINGS: Final[Mapping[str, Callable[[object, str], object]]] = {
     "paging": lambda value, where: choice_of(value, MODES, where),
     "token_seconds": _or_none(seconds_of),
 }
-
-
-def _dice() -> random.Random:
-    return random.Random()  # noqa: S311  # a life drawn on request need not repeat itself
 
 
 def _object(body: bytes) -> dict[str, Any]:

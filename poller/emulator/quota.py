@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from poller.emulator.chance import chance
 from poller.emulator.instants import SECOND
 
 # Default calls per second, account and region (User Guide, page api-quotas); those about batches are not documented
@@ -93,7 +94,7 @@ class Quota:
         now: int = 0,
         rng: random.Random | None = None,
     ) -> None:
-        self._rng = rng if rng is not None else random.Random(0)  # noqa: S311  # when others call, not secrets
+        self._rng = rng if rng is not None else chance(0)
         self._per_second, self._burst_seconds = per_second, burst_seconds
         self._buckets: dict[str, TokenBucket] = {}
         self._foreign: dict[str, ForeignCalls] = {}

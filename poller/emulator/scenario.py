@@ -6,7 +6,6 @@ What is wrong in a file is told with the file, the key, and what would be right.
 from __future__ import annotations
 
 import dataclasses
-import random
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from poller.emulator.batch_specs import BatchSpec, Pace
+from poller.emulator.chance import chance
 from poller.emulator.entries import (
     batch_of,
     choice_of,
@@ -87,7 +87,7 @@ class Scenario:
 
 def scenario_of(table: Mapping[str, Any], where: str, *, seed: int = 0) -> Scenario:
     """A scenario from the table of its file. Raises: ScenarioError."""
-    rng = random.Random(seed)  # noqa: S311  # plausible lives, not secrets
+    rng = chance(seed)
     known(table, {member.name for member in dataclasses.fields(Scenario)} | {"random_runs"}, where)
     lives = {
         name: life_of(value, f"{where}: lives.{name}", {}, rng)
@@ -135,7 +135,7 @@ def scenario_of(table: Mapping[str, Any], where: str, *, seed: int = 0) -> Scena
 
 def random_scenario(runs: int, seed: int = 0) -> Scenario:
     """`runs` runs that live as the service's do, started over the first ten minutes; the service's default quotas."""
-    rng = random.Random(seed)  # noqa: S311  # plausible lives, not secrets
+    rng = chance(seed)
     return Scenario(runs=tuple(random_runs(runs, rng)), quota_per_second=SERVICE_QUOTAS)
 
 
