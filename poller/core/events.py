@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,7 +35,9 @@ RUN_TYPES: Final = (
         for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status", "overdue")
     ),
 )
-POLLER_TYPES: Final = tuple(POLLER_PREFIX + word for word in ("blind", "recovered", "heartbeat"))
+PollerKind = Literal["blind", "recovered", "heartbeat"]
+POLLER_KINDS: Final[tuple[PollerKind, ...]] = get_args(PollerKind)
+POLLER_TYPES: Final = tuple(POLLER_PREFIX + kind for kind in POLLER_KINDS)
 EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, *POLLER_TYPES)
 """Every type of event that is told."""
 PRIVATE_FIELDS: Final = ("parameters", "definition", "engineSettings", "sessionPolicy")
@@ -427,7 +429,7 @@ def batch_event(transition: BatchTransition, place: Place) -> Draft:
     )
 
 
-def poller_event(kind: Literal["blind", "recovered", "heartbeat"], data: PollerData) -> Draft:
+def poller_event(kind: PollerKind, data: PollerData) -> Draft:
     """The draft of something that the poller says of itself; its id is unique within one record only."""
     source = f"healthomics-poller/{data.instance}"
     event_type = POLLER_PREFIX + kind

@@ -22,8 +22,7 @@ from poller.core.batches import (
 from poller.core.events import (
     EVENT_TYPES,
     NAMESPACE,
-    POLLER_PREFIX,
-    POLLER_TYPES,
+    POLLER_KINDS,
     RUN_PREFIX,
     RUN_TYPES,
     BatchData,
@@ -67,9 +66,10 @@ def sample_event(
     Raises: ValueError for a type that does not exist; TypeError for an override that is no field of its data.
     """
     name = short_type(kind)
-    if POLLER_PREFIX + name in POLLER_TYPES:
-        data: dict[str, Any] = {**_poller_data(name, at), **_fields_of(PollerData, overrides)}
-        draft = poller_event(name, PollerData(**data))  # type: ignore[arg-type]  # one of POLLER_TYPES, as was asked
+    ours = next((one for one in POLLER_KINDS if one == name), None)
+    if ours is not None:
+        data: dict[str, Any] = {**_poller_data(ours, at), **_fields_of(PollerData, overrides)}
+        draft = poller_event(ours, PollerData(**data))
         return Event(draft.to_json(None), position=position, recorded_at=at)
     if (event_type := f"healthomics.{name}") in BATCH_TYPES:
         draft = batch_event(_batch_transition(event_type, at), SAMPLE_PLACE)
