@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(_dispatch(tokens, out, debug=debug))
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
-    except BaseException as error:  # noqa: BLE001  # every way to end badly, in one place
+    except BaseException as error:  # noqa: BLE001 - the process ends here: whatever it is becomes words and a code
         if debug and isinstance(error, Exception):
             _trace(error)
         return int(_explain(error, out))

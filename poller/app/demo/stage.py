@@ -92,13 +92,13 @@ async def _play(
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run_parts, parts, stop, name="daemon")
-        while not _sees(parts) and time.monotonic() - started < LONGEST:  # noqa: ASYNC110  # it has no event for that
-            await anyio.sleep(LOOK_EVERY / 5)  # runs start once somebody looks, so that each status can be seen
-        for run in runs:
-            emulator.start_run(**_options(run))
-        shown = 0
+        waiting, shown = list(runs), 0
         while time.monotonic() - started < LONGEST:
             await anyio.sleep(LOOK_EVERY)
+            if waiting and _sees(parts):  # runs start once somebody looks, so that each status can be seen
+                for run in waiting:
+                    emulator.start_run(**_options(run))
+                waiting.clear()
             for one in receiver.received[shown:]:
                 shown += 1
                 show.take(one)

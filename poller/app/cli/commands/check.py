@@ -323,7 +323,7 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[str | None]], *, sai
         untried = await _within(attempt())
     except TimeoutError:
         return Finding(what, "failed", f"{said}: no answer within {SECONDS:g} s")
-    except Exception as error:  # noqa: BLE001  # a sink of somebody else's may raise anything; it is the finding
+    except Exception as error:  # noqa: BLE001 - a sink of somebody else's may raise anything, and that is the finding
         return Finding(what, "failed", f"{said}: {str(error) or type(error).__name__}")
     return Finding(what, "not tried" if untried else "ok", f"{said}: {untried}" if untried else said)
 

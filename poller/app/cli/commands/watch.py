@@ -30,8 +30,8 @@ async def watch(
     /,
     *,
     until: Annotated[str | None, Parameter(help="Follow only until this status is reached, such as RUNNING.")] = None,
-    timeout: Annotated[  # noqa: ASYNC109  # an option of the command line
-        str | None, Parameter(help="Give up after so long, such as 2h; default: never.")
+    patience: Annotated[
+        str | None, Parameter(name="--timeout", help="Give up after so long, such as 2h; default: never.")
     ] = None,
     json: AsJson = False,
     min_interval: Annotated[
@@ -66,7 +66,7 @@ async def watch(
     """
     names = parse_runs(run_ids)
     goal = _status(until) if until is not None else None
-    limit = parse_span("--timeout", timeout).total_seconds() if timeout is not None else None
+    limit = parse_span("--timeout", patience).total_seconds() if patience is not None else None
     settings = _settings(names, check_aws(aws), parse_span("--min-interval", min_interval))
 
     from poller.app.cli.following import Followed, exit_code, summary
@@ -76,7 +76,7 @@ async def watch(
     runs = [Followed(run_id, goal, region=region) for region, run_id in places]
     ended = await _follow(runs, settings, out, json=json, limit=limit)
     if not ended:
-        out.say(f"timed out after {timeout}: {summary(runs)}")
+        out.say(f"timed out after {patience}: {summary(runs)}")
         return exit_code(runs, otherwise=ExitCode.TIMED_OUT)
     out.say(summary(runs))
     return exit_code(runs, otherwise=ExitCode.ERROR)
