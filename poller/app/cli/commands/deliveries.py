@@ -30,7 +30,9 @@ async def list_deliveries(
     config: ConfigPath = None,
     out: Out,
 ) -> ExitCode:
-    """Read what is owed to the sinks, was acknowledged, or is dead, newest event first; also while a daemon runs.
+    """Read what is owed to the sinks, was sent, or is dead; move it to another sink.
+
+    Newest event first; also while a daemon runs.
 
     `parked` is what is owed to a sink that the configuration no longer names: it goes on when the name returns.
     `superseded` is a dead letter that was replayed, or what was moved to a sink that was owed it already.
