@@ -27,6 +27,7 @@ from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import Batches
 from poller.polling.discovery import Discovery
+from poller.polling.knowledge import Knowledge
 from poller.polling.looks import Answer, Look, Looks, Operation, operation_of
 from poller.polling.manifests import Manifests
 from poller.polling.rounds import Rounds
@@ -199,25 +200,29 @@ class Scope:
         if self.rounds is not None:
             access.go_on_from(self.rounds.access)
         manifests = Manifests(self.service, self.foundation, access, self.pace, state.rates)
-        self.rounds = rounds = Rounds(
+        knowledge = Knowledge(
             self.foundation,
             access=access,
             manifests=manifests,
-            pace=self.pace,
             planner=planner,
-            batches=Batches(self._whole.claim_of_batch, self.clock, chance),
             discovery=Discovery(self._whole, state.discovered_through or self._started_at, by_our_clock=first_start),
+            batches=Batches(self._whole.claim_of_batch, self.clock, chance),
+            pace=self.pace,
+            terms=self.terms,
+        )
+        self.rounds = rounds = Rounds(
+            self.foundation,
+            knowledge,
             rates=lambda: looks.rates | manifests.rates,
             waiters=self._waiters,
-            terms=self.terms,
             include=self.include,
         )
         self._lanes = (
             _Lane("GetRun", planner.next_get_run, planner.wants_get_run),
             _Lane("ListRuns", planner.next_list, planner.wants_list),
-            _Lane("GetBatch", rounds.batches.next_batch, rounds.batches.batch_is_due),
-            _Lane("ListRunsInBatch", rounds.batches.next_runs, rounds.batches.runs_are_due),
-            _Lane("GetRunGroup", rounds.overdues.groups.next_look, rounds.overdues.groups.are_due),
+            _Lane("GetBatch", rounds.knowledge.batches.next_batch, rounds.knowledge.batches.batch_is_due),
+            _Lane("ListRunsInBatch", rounds.knowledge.batches.next_runs, rounds.knowledge.batches.runs_are_due),
+            _Lane("GetRunGroup", rounds.knowledge.overdues.groups.next_look, rounds.knowledge.overdues.groups.are_due),
         )
         if first_start:
             await rounds.keep_state()  # a run that is created from now on is told, whatever befalls us before a look
@@ -262,7 +267,7 @@ class Scope:
         """Follow a run, and return what a GetRun that is sent from now on finds: the incarnation that lives now."""
         await self.follow([run_id], afresh=True)
         if self.acting.rounds is not None:
-            self.acting.rounds.ask_soon(run_id)
+            self.acting.rounds.knowledge.ask_soon(run_id)
         self.acting.wake()
         return await self._waiters.wait(run_id, self.clock.now())
 
@@ -281,7 +286,7 @@ class Scope:
             await self.gate.open()
             changed = self._changed
             if not self._stopping:
-                rounds.ask_about_overdue()
+                rounds.knowledge.ask_about_overdue()
                 if rounds.access.sight.suspended:
                     await self._probe(tasks, send, planner, looks, rounds)
                 elif not self._identified:
@@ -359,14 +364,14 @@ class Scope:
             await self._read_watches(rounds)
             if self.clock.monotonic() - housekept_at > HOUSEKEEPING_EVERY:
                 housekept_at = self.clock.monotonic()
-                rounds.planner.try_lists()
+                rounds.knowledge.planner.try_lists()
                 await rounds.keep_state()
 
     async def _tell_plan(self, rounds: Rounds, looks: Looks) -> None:
         """Write down how the scope is asked, and what that costs: once it has settled, then every minute."""
         while True:
             await self.clock.sleep(PLANNED_EVERY if rounds.plan else PLANNED_EVERY / 10)
-            outline = rounds.planner.outline(self.clock.monotonic())
+            outline = rounds.knowledge.planner.outline(self.clock.monotonic())
             plan = plan_of(outline, looks.rates, failing=min(looks.failing, MOST_FAILING))
             log.debug("plan.made", scope=self.name, plan=in_words(plan))
             rounds.plan = {"at": stamp(self.clock.now()), **asdict(plan)}
@@ -414,7 +419,11 @@ class Scope:
             return None  # each commit wakes the loop
         now = self.clock.monotonic()
         due_lanes = [lane.operation for lane in self._lanes if lane.is_due(now)]
-        moments = (planner.next_due(now), rounds.batches.next_due(), rounds.overdues.groups.next_due())
+        moments = (
+            planner.next_due(now),
+            rounds.knowledge.batches.next_due(),
+            rounds.knowledge.overdues.groups.next_due(),
+        )
         waits = [moment - now for moment in moments if moment is not None and moment > now]
         if rounds.access.sight.suspended:
             waits = [0.0] if due_lanes else waits
@@ -425,7 +434,7 @@ class Scope:
         if not rounds.access.sight.blind:
             waits += self._seconds_until(rounds.verdicts.next_at())
         waits += self._seconds_until(rounds.access.blind_at())
-        waits += self._seconds_until(rounds.overdues.agenda.next_at())
+        waits += self._seconds_until(rounds.knowledge.overdues.agenda.next_at())
         finite = [wait for wait in waits if wait != float("inf")]
         return max(min(finite), 0.001) if finite else None
 
@@ -434,7 +443,7 @@ class Scope:
 
     async def _take_up(self, rounds: Rounds) -> None:
         """Put on the agenda what the record was following and what the configuration names."""
-        rounds.overdues.take_up(await self.gate.insist(lambda: self.store.stays(self.name)))
+        rounds.knowledge.overdues.take_up(await self.gate.insist(lambda: self.store.stays(self.name)))
         live = await self.gate.insist(lambda: self.store.live_runs(self.name))
         wanted = [known for known in live if self._whole.reads_lists or not known.by_rule]
         await self._read_watches(rounds)
@@ -442,12 +451,13 @@ class Scope:
         keep = [
             known
             for known in wanted
-            if known.run_id not in rounds.discovery.muted and (known.by_rule or known.run_id in named | self._watched)
+            if known.run_id not in rounds.knowledge.discovery.muted
+            and (known.by_rule or known.run_id in named | self._watched)
         ]
-        await rounds.take_up(keep)
+        await rounds.knowledge.take_up(keep)
         remembered = await self.gate.insist(lambda: self.store.batches(self.name))
-        rounds.batches.take_up(self._whole.batches, remembered)
-        await self.gate.insist(lambda: rounds.partings.take_up(self.store, self.name, self.clock.now()))
+        rounds.knowledge.batches.take_up(self._whole.batches, remembered)
+        await self.gate.insist(lambda: rounds.knowledge.partings.take_up(self.store, self.name, self.clock.now()))
         await self._follow_ids(named, rounds)
         await self._follow_ids(self._waiters.run_ids, rounds, afresh=True)
         rounds.listings.start_discovery()
@@ -466,7 +476,7 @@ class Scope:
         modes = {row.run_id: row.mode for row in rows}  # of one run under two names the newest counts: they come last
         followed = frozenset(run_id for run_id, mode in modes.items() if mode == "follow")
         muted = frozenset(modes.keys() - followed)
-        rounds.discovery.muted = muted
+        rounds.knowledge.discovery.muted = muted
         for run_id in (self._watched - followed - self._whole.run_ids - self._named) | (muted & rounds.runs.keys()):
             known = rounds.runs.get(run_id)
             if known is not None and (run_id in muted or not known.by_rule):
