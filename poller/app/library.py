@@ -29,7 +29,7 @@ from poller.core.sight import Sight
 from poller.core.values import SinkSettings, parse_duration
 from poller.delivery.listeners import Callback, Listener, follow_events
 from poller.delivery.outlet import Outlet
-from poller.polling.loop import Scope
+from poller.polling.scope import Scope
 from poller.ports import Clock
 from poller.settings.checks import misspelt_event
 from poller.settings.load import settings_from

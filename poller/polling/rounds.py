@@ -5,13 +5,12 @@ side learn of them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import assert_never
 
 import anyio
 
 from poller.core.planner import GetRunLook, ListLook
-from poller.core.runs import Json, KnownRun, Question
+from poller.core.runs import Json, KnownRun
 from poller.core.sight import Cause
 from poller.foundation import Foundation
 from poller.polling.batch_answers import BatchAnswers
@@ -182,15 +181,6 @@ class Rounds:
                     self.knowledge.followed.place(known.run_id, batch_id=known.batch_id)
             await self._write(work)
             self.knowledge.take_over(work)
-
-    def named(self, run_id: str, remembered: KnownRun | None, *, afresh: bool) -> KnownRun | None:
-        """How a run that somebody named is followed: None if its story is on record and nobody asks `afresh`."""
-        if remembered is None:
-            found = self.knowledge.candidates.take(run_id) or KnownRun(run_id)
-            return replace(found, by_rule=False, emit_first="always")
-        if remembered.live:
-            return replace(remembered, by_rule=False)
-        return replace(remembered, question=Question.IDENTITY, by_rule=False) if afresh else None
 
     async def let_go(self, run_id: str) -> None:
         """Look at a run no more; what is known of it stays in the record."""

@@ -12,8 +12,8 @@ from poller.core.errors import Transient
 from poller.core.machine import ENDS
 from poller.core.plan import in_words, plan_of
 from poller.emulator.lives import Life
-from poller.polling.loop import Scope
 from poller.polling.rules import Rule
+from poller.polling.scope import Scope
 from tests.unit.polling.simulation import START, Simulation, refused, simulated, virtually
 from tests.unit.polling.test_loop import BRISK
 
