@@ -13,6 +13,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from poller.core.errors import ConfigError
+from poller.redaction import hide
 from poller.settings.checks import problems
 from poller.settings.keys import Keys, item_at, overlap
 from poller.settings.lines import KeyPath
@@ -21,7 +22,6 @@ from poller.settings.problems import Problem
 from poller.settings.sentences import Sentences
 from poller.settings.sinks import RememberedCatalogue, SinkCatalogue, installed_sinks, stand_in
 from poller.settings.substitute import substitute
-from poller.telemetry import hide
 
 
 class Reading:
