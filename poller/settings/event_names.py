@@ -7,7 +7,7 @@ from typing import Final
 from poller.core.events import EVENT_TYPES, short_type
 from poller.core.routing import unmatched
 
-LATER_EVENTS: Final = ("diagnosed", "sink_failing", "sink_recovered", "cohort.finished")
+LATER_EVENTS: Final = ("diagnosed", "cohort.finished")
 """Events of the contract that this version does not send yet. Naming them is no mistake."""
 
 

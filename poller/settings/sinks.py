@@ -6,6 +6,7 @@ sink can be told is `SinkSettings` (`core/values.py`).
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Any, Protocol, cast
 
@@ -110,18 +111,52 @@ def stand_in(item: Any, index: int) -> SinkSettings:
 
 def sink_problems(sinks: Sequence[SinkSettings]) -> Iterator[Problem]:
     """What is wrong with sinks whose keys are right one by one."""
+    for rule in (_names, _times, _fallbacks, _events):
+        yield from rule(sinks)
+
+
+def _names(sinks: Sequence[SinkSettings]) -> Iterator[Problem]:
     names = [sink.name for sink in sinks]
-    for index, sink in enumerate(sinks):
-        if sink.name in names[:index]:
-            first: KeyPath = ("sinks", names.index(sink.name), "name")
+    for index, name in enumerate(names):
+        if name in names[:index]:
             yield Problem(
                 ("sinks", index, "name"),
-                f'another sink is named "{sink.name}" too; deliveries are owed to names, so they must differ',
-                (first,),
+                f'another sink is named "{name}" too; deliveries are owed to names, so they must differ',
+                (("sinks", names.index(name), "name"),),
             )
+
+
+def _times(sinks: Sequence[SinkSettings]) -> Iterator[Problem]:
+    for index, sink in enumerate(sinks):
         for key in ("timeout", "max_age"):
             if getattr(sink, key) <= timedelta(0):
                 yield Problem(("sinks", index, key), "must be longer than 0")
+        for place, wait in enumerate(sink.retry_waits or ()):
+            if wait <= timedelta(0):
+                yield Problem(("sinks", index, "retry_waits", place), "must be longer than 0")
+
+
+def _fallbacks(sinks: Sequence[SinkSettings]) -> Iterator[Problem]:
+    """A fallback is another sink, and no chain of them leads back to where it began."""
+    fallback_of = {sink.name: sink.fallback for sink in sinks}
+    for index, sink in enumerate(sinks):
+        if sink.fallback is None:
+            continue
+        path: KeyPath = ("sinks", index, "fallback")
+        if sink.fallback not in fallback_of:
+            near = get_close_matches(sink.fallback, fallback_of, n=1)
+            meant = f'; did you mean "{near[0]}"?' if near else ""
+            yield Problem(path, f'there is no sink "{sink.fallback}"{meant}')
+            continue
+        chain = [sink.name]
+        while (after := fallback_of.get(chain[-1])) is not None and after not in chain:
+            chain.append(after)
+        if after == sink.name:
+            yield Problem(path, f"leads back to this sink: {' -> '.join([*chain, sink.name])}")
+
+
+def _events(sinks: Sequence[SinkSettings]) -> Iterator[Problem]:
+    for index, sink in enumerate(sinks):
         for place, name in enumerate(sink.events or ()):
             if said := misspelt_event(name):
                 yield Problem(("sinks", index, "events", place), said)
