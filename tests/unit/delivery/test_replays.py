@@ -217,7 +217,7 @@ def test_what_the_new_sink_was_owed_anyway_is_superseded() -> None:
     virtually(body)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(["tell", "replay", "dead", "fail", "mend", "wait", "move"]), max_size=14), st.data())
 def test_whatever_is_replayed_and_moved_each_lane_keeps_its_order_and_nothing_is_lost(
     story: list[str], data: st.DataObject
