@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from poller.core.batches import BATCH_ENDS, BATCH_TYPES, BatchTransition
-from poller.core.machine import Transition
 from poller.core.runs import GroupFacts, GroupLimits, Json, Overdue, incarnation_of
+from poller.core.transitions import Transition
 
 NAMESPACE: Final = UUID("5d6a1f5e-6b0b-5c1b-9a55-0f6d1c8b7e42")
 """Of all event ids; never to be changed: receivers deduplicate by them."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final, NamedTuple
 
-from poller.core.machine import ACTIVE, RANK
+from poller.core.statuses import ACTIVE, RANK
 
 ENDED_LISTS: Final = ("COMPLETED", "FAILED", "CANCELLED")
 NEVER: Final = float("-inf")

@@ -15,8 +15,9 @@ from heapq import heapify, heappop, heappush
 from statistics import median
 from typing import Final, Literal
 
-from poller.core.machine import ACTIVE, ENDS, RANK, Observed, Step, Transition
-from poller.core.runs import GroupFacts, KnownRun, Overdue, Question, SinceBy, Snapshot, incarnation_of
+from poller.core.runs import GroupFacts, KnownRun, Overdue, Question, Snapshot
+from poller.core.statuses import ACTIVE, ENDS, RANK, STAMPS, Step
+from poller.core.transitions import Observed, Transition
 
 ENOUGH: Final = 5
 """Known runs from which on something is usual: of five, two may be far off and the median is still an ordinary one."""
@@ -114,13 +115,10 @@ def tell_overdue(
     since, status = known.since, known.status
     if since is None or status is None:
         raise ValueError(f"run {known.run_id} is in no status that it could be overdue in")
-    incarnation = (
-        known.incarnation if known.incarnation is not None else incarnation_of(known.uuid, known.creation_time)
-    )
     transition = Transition(
         kind="overdue",
         key=status,
-        incarnation=incarnation,
+        incarnation=known.identity,
         run_id=known.run_id,
         uuid=known.uuid,
         previous_status=status,
@@ -138,7 +136,7 @@ def tell_overdue(
         overdue=Overdue(
             status=status,
             since=since,
-            since_source=_SOURCE.get(status, "observed_at") if known.since_by == "stamp" else "observed_at",
+            since_source=STAMPS.get(status, "observed_at") if known.since_by == "stamp" else "observed_at",
             seconds=round((seen.asked_at - since).total_seconds(), 3),
             limit_seconds=limit.span.total_seconds(),
             basis=limit.basis,
@@ -148,11 +146,8 @@ def tell_overdue(
             group=group,
         ),
     )
-    told = replace(known, incarnation=incarnation, overdue_in=status, told=True, reappeared=False)
+    told = replace(known, incarnation=known.identity, overdue_in=status, told=True, reappeared=False)
     return Observed(told, (transition,), Step.SAME)
-
-
-_SOURCE: Final = {"PENDING": "creationTime", "RUNNING": "startTime"}
 
 
 # --- what is usual ----------------------------------------------------------------------------------------------------
@@ -176,13 +171,7 @@ def stays_in(before: KnownRun | None, told: Iterable[Transition], after: KnownRu
             for left, begun, ended in _left(one, status, since if by != "look" else None):
                 if ended >= begun:
                     yield (*workflow, left), (ended - begun).total_seconds()
-        status, since, by = one.status, one.occurred_at, _since_by(one)
-
-
-def _since_by(step: Transition) -> SinceBy:
-    if step.occurred_at_source != "observed_at":
-        return "stamp"
-    return "look" if step.first else "step"
+        status, since, by = one.status, one.occurred_at, one.since_by
 
 
 def _workflow_of(step: Transition, after: KnownRun) -> tuple[str, str | None] | None:

@@ -17,8 +17,8 @@ from typing import Final
 
 from poller.core.claims import Claim, Claims
 from poller.core.lists import ENDED_LISTS, NEVER, NOT_DUE, WHOLE, ListName, Part, RunList, later_than, more_urgent
-from poller.core.machine import ACTIVE, RANK
 from poller.core.runs import KnownRun, Question
+from poller.core.statuses import ACTIVE, RANK
 from poller.core.turns import Turns
 
 _PRIORITY: Final = {

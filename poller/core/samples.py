@@ -19,6 +19,7 @@ from poller.core.batches import (
     KnownBatch,
     observe_batch,
 )
+from poller.core.endings import refuse, vanish
 from poller.core.events import (
     EVENT_TYPES,
     NAMESPACE,
@@ -36,9 +37,11 @@ from poller.core.events import (
     short_type,
     stamp,
 )
-from poller.core.machine import ENDS, RANK, Observed, Transition, observe, refuse, vanish
+from poller.core.machine import observe
 from poller.core.overdue import Limit, tell_overdue
 from poller.core.runs import Json, KnownRun, Snapshot
+from poller.core.statuses import ENDS, RANK
+from poller.core.transitions import Observed, Transition
 
 SAMPLE_TYPES: Final = EVENT_TYPES
 """All types of event that there are a sample of."""

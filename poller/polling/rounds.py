@@ -15,15 +15,18 @@ import structlog
 
 from poller.core.batches import observe_batch
 from poller.core.cadence import Pace
+from poller.core.endings import missed, refuse
 from poller.core.errors import BadRequest, Denied, ServiceError, Throttled
 from poller.core.events import Draft, Event, batch_event, event_of, short_type
-from poller.core.machine import Observed, Step, missed, observe, refuse
+from poller.core.machine import observe
 from poller.core.overdue import Terms
 from poller.core.planner import GetRunLook, Planner
 from poller.core.retries import full_jitter
 from poller.core.runs import Json, KnownRun, Question, Snapshot
 from poller.core.sight import Cause
+from poller.core.statuses import Step
 from poller.core.succession import await_manifest, is_succeeded, kept_look, succeed
+from poller.core.transitions import Observed
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import DENIED_PAUSE, Batches

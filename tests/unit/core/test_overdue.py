@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poller.core.events import CloudEvent, Place, event_of
-from poller.core.machine import ENDS, Transition, observe
+from poller.core.machine import observe
 from poller.core.overdue import (
     ENOUGH,
     KEPT,
@@ -24,6 +24,8 @@ from poller.core.overdue import (
     tell_overdue,
 )
 from poller.core.runs import GroupFacts, GroupLimits, KnownRun, Snapshot
+from poller.core.statuses import ENDS
+from poller.core.transitions import Transition
 
 from .lives import PATH, RUN_ID, Life, answer, at
 
