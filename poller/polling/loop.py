@@ -16,8 +16,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from poller.core.cadence import Pace
 from poller.core.claims import Claims
+from poller.core.drafts import Place
 from poller.core.errors import Blind, ServiceError
-from poller.core.events import Place, stamp
+from poller.core.events import stamp
 from poller.core.overdue import Terms
 from poller.core.plan import MOST_FAILING, in_words, plan_of
 from poller.core.planner import Planner

@@ -15,9 +15,10 @@ import structlog
 
 from poller.core.batches import observe_batch
 from poller.core.cadence import Pace
+from poller.core.drafts import Draft, batch_event, event_of
 from poller.core.endings import missed, refuse
 from poller.core.errors import BadRequest, Denied, ServiceError, Throttled
-from poller.core.events import Draft, Event, batch_event, event_of, short_type
+from poller.core.events import Event, short_type
 from poller.core.machine import observe
 from poller.core.overdue import Terms
 from poller.core.planner import GetRunLook, Planner

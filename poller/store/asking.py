@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Insert, bindparam, case, delete, exists, func, insert, select, tuple_, update
 
 from poller.core.batches import KnownBatch
-from poller.core.events import Draft, Event
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.overdue import Stays
 from poller.core.routing import Route, owed_to
 from poller.core.runs import Json, KnownRun

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
-from poller.core.events import CloudEvent, Draft
+from poller.core.drafts import Draft
+from poller.core.event_data import CloudEvent
 from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Evidence, KnownRun, Verdict

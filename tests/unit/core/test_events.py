@@ -12,21 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
+from poller.core.drafts import Draft, Place, event_of, poller_event
 from poller.core.endings import vanish
-from poller.core.events import (
-    NAMESPACE,
-    PRIVATE_FIELDS,
-    CloudEvent,
-    Draft,
-    Event,
-    Place,
-    PollerData,
-    event_id,
-    event_of,
-    poller_event,
-    short_type,
-    stamp,
-)
+from poller.core.event_data import CloudEvent, PollerData
+from poller.core.events import NAMESPACE, PRIVATE_FIELDS, Event, event_id, short_type, stamp
 from poller.core.evidence import tell_unproven
 from poller.core.machine import observe
 from poller.core.runs import KnownRun, Snapshot

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poller.core.events import CloudEvent, Place, event_of
+from poller.core.drafts import Place, event_of
+from poller.core.event_data import CloudEvent
 from poller.core.machine import observe
 from poller.core.overdue import (
     ENOUGH,
