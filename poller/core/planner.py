@@ -199,13 +199,19 @@ class Planner:
         if slot is not None:
             slot.shown = max(slot.shown, asked)
 
-    def landed(self, run_id: str, now: float, *, answered: bool) -> None:
-        """The GetRun that was under way about this run has come back, with an answer or without one."""
+    def run_answered(self, run_id: str, now: float) -> None:
+        """The GetRun that was under way about this run has come back with an answer."""
         slot = self._slots.get(run_id)
         if slot is not None:
             slot.in_flight = False
-            if answered:
-                slot.answered = now
+            slot.answered = now
+
+    def run_failed(self, run_id: str, retry_at: float) -> None:
+        """The GetRun that was under way brought nothing: ask the same again at `retry_at`, as urgently as before."""
+        slot = self._slots.get(run_id)
+        if slot is not None:
+            slot.in_flight = False
+            self._schedule(run_id, slot, max(retry_at, self._again_at(run_id, slot)))
 
     def discover(self, due: float | None) -> None:
         """When discovery next needs the lists that show what is new; None where nothing is discovered."""

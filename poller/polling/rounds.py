@@ -540,14 +540,12 @@ class Rounds:
         if isinstance(look, BatchLook | BatchRunsLook):
             self._batch_landed(look, answer, now)
         elif isinstance(look, GetRunLook):
-            answered = isinstance(answer, RunShown | RunMissing)
-            self.planner.landed(look.run_id, now, answered=answered)
-            known = self.runs.get(look.run_id) or self.candidates.waiting.get(look.run_id)
-            if answered:
+            if isinstance(answer, RunShown | RunMissing):
+                self.planner.run_answered(look.run_id, now)
                 self._retry_at.pop(look.run_id, None)
-            elif known is not None:
+            elif look.run_id in self.planner:
                 self._retry_at[look.run_id] = now + self._backoff(self._failures.get(look.run_id, 1))
-                self.planner.follow(known, self._retry_at[look.run_id])
+                self.planner.run_failed(look.run_id, self._retry_at[look.run_id])
         elif isinstance(answer, LookFailed) and isinstance(answer.error, Denied):
             log.warning("lists.denied", detail=str(answer.error), then="every run is asked about by GetRun")
             self.planner.lists_denied()
