@@ -10,9 +10,9 @@ from poller.core.batches import BatchSnapshot, KnownBatch
 from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
 from poller.core.drafts import Draft
 from poller.core.events import Event
-from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import GroupLimits, Json, KnownRun, Snapshot
+from poller.core.stays import Stays
 from poller.core.values import SinkSettings
 
 

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Insert, bindparam, case, delete, exists, func
 from poller.core.batches import KnownBatch
 from poller.core.drafts import Draft
 from poller.core.events import Event
-from poller.core.overdue import Stays
 from poller.core.routing import Route, owed_to
 from poller.core.runs import Json, KnownRun
+from poller.core.stays import Stays
 from poller.ports import Round, ScopeState, WatchRow
 from poller.store import remembered
 from poller.store.schema import batches as batches_table

@@ -9,9 +9,9 @@ from typing import Final
 from poller.core.batches import KnownBatch
 from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
 from poller.core.events import Event
-from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Json, KnownRun
+from poller.core.stays import Stays
 from poller.ports import Round, RunRow, ScopeState, SinkRow, WatchRow
 from poller.store import asking, housekeeping, reading, telling
 from poller.store.engines import Database, SqliteFile, SqliteMemory

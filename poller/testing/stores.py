@@ -24,9 +24,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.drafts import Draft
 from poller.core.event_data import CloudEvent
-from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Evidence, KnownRun, Verdict
+from poller.core.stays import Stays
 from poller.ports import Round, RunRow, ScopeState, Store, WatchRow
 
 AT: Final = datetime(2026, 11, 23, 8, 0, 0, 123456, tzinfo=UTC)

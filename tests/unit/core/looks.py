@@ -1,6 +1,7 @@
 """Answers made by hand, and what is told of them one after another."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,9 +9,10 @@ from poller.core.machine import observe
 from poller.core.runs import EmitFirst, KnownRun, Snapshot
 from poller.core.transitions import Transition
 
-from .lives import RUN_ID, at
+from .lives import RUN_ID, Life, answer, at
 
 CREATED = at(0)
+FIELDS = {"workflowId": "7", "workflowVersionName": "1.0", "runGroupId": "3", "arn": "a"}
 
 
 def look(
@@ -54,3 +56,18 @@ def seen(*snapshots: Snapshot, emit_first: EmitFirst = "always") -> tuple[KnownR
 
 def kinds(told: Sequence[Transition]) -> list[str]:
     return [one.kind for one in told]
+
+
+def shown(life: Life, asked: float, **options: Any) -> Snapshot:
+    """What the service shows of a run of a workflow."""
+    snapshot = answer([life], asked, **options)
+    assert snapshot is not None
+    return replace(snapshot, fields=FIELDS)
+
+
+def looked_at(life: Life, *seconds: float) -> tuple[KnownRun, list[Transition]]:
+    known, told = KnownRun(RUN_ID), list[Transition]()
+    for second in seconds:
+        known, transitions, _ = observe(known, shown(life, second))
+        told += transitions
+    return known, told

@@ -10,7 +10,8 @@ from poller.core.cadence import Pace
 from poller.core.errors import Denied, Transient
 from poller.core.event_data import CloudEvent
 from poller.core.events import Event
-from poller.core.overdue import ENOUGH, Terms
+from poller.core.overdue import Terms
+from poller.core.stays import ENOUGH
 from poller.emulator.groups import RunGroup
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
