@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from poller.core.batches import BatchSnapshot, KnownBatch
-from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
+from poller.core.deliveries import AttemptRow, Delivery, DeliveryRow, DeliveryState, Settlement
 from poller.core.drafts import Draft
 from poller.core.events import Event
 from poller.core.routing import Route
@@ -156,7 +156,7 @@ class Round:
 
     `snapshots` are the fields of GetRun answers to keep, by run id. `stays` are the whole of what is to be known from
     now on of a workflow's stays in a status. Everything belongs to `scope`; events that the poller makes of itself come
-    with no runs and no scope.
+    with no runs and no scope. `failing` is since when a sink has been in an outage that is told, None once it is over.
     """
 
     at: datetime
@@ -167,6 +167,7 @@ class Round:
     state: ScopeState | None = None
     batches: Sequence[KnownBatch] = ()
     stays: Sequence[Stays] = ()
+    failing: Mapping[str, datetime | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,15 @@ class SinkRow:
     owed: int
     dead: int
     acknowledged: int
+    paused_until: datetime | None = None
+    failing_since: datetime | None = None
+
+
+class SinkState(NamedTuple):
+    """What a sink's worker has to know: nothing is sent before `paused_until`; `failing_since` is as it was told."""
+
+    paused_until: datetime | None = None
+    failing_since: datetime | None = None
 
 
 class Store(Protocol):
@@ -281,11 +291,24 @@ class Store(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Record how attempts ended; the next of a lane whose first is acknowledged or dead is then due at once."""
+        """Record how attempts ended; the next of a lane whose first is acknowledged or dead is then due at once.
+
+        What is dead is owed to the fallback of its sink, if that has one (`Route.fallback`) and was never owed it.
+        """
         ...
 
     async def release(self, delivery_ids: Sequence[int]) -> None:
         """Give claimed deliveries back as they were: nothing was attempted, or nobody knows."""
+        ...
+
+    async def pause(self, sink: str, until: datetime | None) -> bool:
+        """Have nothing sent to a sink before `until`; None ends that. False if the record knows no such sink."""
+        ...
+
+    async def sink_state(self, sink: str) -> SinkState: ...
+
+    async def attempts(self, delivery_id: int) -> list[AttemptRow]:
+        """The failed attempts of a delivery that are kept, first one first: the last `ATTEMPTS_KEPT`."""
         ...
 
     async def make_due(self, sink: str, at: datetime) -> None:

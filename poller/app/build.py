@@ -134,7 +134,7 @@ async def open_parts(
         twins = Twins(scopes) if len(scopes) > 1 else None
         for scope in scopes:
             scope.twins = twins
-        dispatcher = Dispatcher(make_outlets(settings.sinks), foundation)
+        dispatcher = Dispatcher(make_outlets(settings.sinks), foundation, instance=settings.daemon.instance)
         yield Parts(settings, directory, foundation, scopes, dispatcher, make_outlets, twins)
     finally:
         for service in services:

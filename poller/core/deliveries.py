@@ -1,10 +1,14 @@
 """What is owed: one event to one sink, and how an attempt to send it went."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
 from poller.core.events import Event
+
+UNTIL_RESUMED: Final = datetime(9999, 12, 31, tzinfo=UTC)
+"""Of a sink that is paused: no moment ends it, `sinks resume` does."""
 
 
 class DeliveryState(StrEnum):
@@ -15,12 +19,21 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
+class AttemptOutcome(StrEnum):
+    """How one attempt ended, as it is listed with its delivery."""
+
+    ACKNOWLEDGED = "acknowledged"
+    FAILED = "failed"
+    REJECTED = "rejected"
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One event owed to one sink, claimed for sending.
 
     `lane` is the event's source: within (sink, lane) the order of `event.position` is kept. `attempts` are those that
     failed so far; `counted` those of them that tell against the event, since others of the sink succeeded meanwhile.
+    `owed_since` is given where the sink came to be owed it later than it was recorded.
     """
 
     id: int
@@ -30,11 +43,15 @@ class Delivery:
     attempts: int = 0
     counted: int = 0
     last_attempt_at: datetime | None = None
+    owed_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How an attempt ended: acknowledged, pending again with `due`, or dead with the `error` that tells why."""
+    """How an attempt ended: acknowledged, pending again with `due`, or dead with the `error` that tells why.
+
+    `outcome` is of an attempt that did not go well; None where it did, or nothing was sent.
+    """
 
     delivery_id: int
     state: DeliveryState
@@ -43,6 +60,17 @@ class Settlement:
     attempts: int = 0
     counted: int = 0
     error: str | None = None
+    outcome: AttemptOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One attempt of a delivery, as it is listed: `number` counts from 1, `error` is what the far end said."""
+
+    number: int
+    at: datetime
+    outcome: AttemptOutcome
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,11 +108,15 @@ class PollerData(BaseModel):
 
     instance: str = Field(description="The daemon that says it.")
     subject: str | None = Field(description="The scope or sink that it is about.")
-    cause: str | None = Field(description="Why, in one word: no_answer, credentials, denied, wrong_account.")
-    detail: str | None = Field(description="The last error, in the service's words.")
+    cause: str | None = Field(
+        description="Of a scope why, in one word: no_answer, credentials, denied, wrong_account; of a sink null."
+    )
+    detail: str | None = Field(description="The last error, in the words of the service or of the far end.")
     since: datetime = Field(description="When the episode began.")
     observed_at: datetime = Field(description="When it was noticed.")
-    last_success_at: datetime | None = Field(description="The last look that succeeded.")
+    last_success_at: datetime | None = Field(
+        description="The last look that succeeded; of a sink the last acknowledgement since the daemon started."
+    )
     duration_seconds: float | None = Field(None, description="How long it lasted, at its end.")
 
 

@@ -30,7 +30,7 @@ RUN_TYPES: Final = (
         for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status", "overdue")
     ),
 )
-PollerKind = Literal["blind", "recovered", "heartbeat"]
+PollerKind = Literal["blind", "recovered", "sink_failing", "sink_recovered", "heartbeat"]
 POLLER_KINDS: Final[tuple[PollerKind, ...]] = get_args(PollerKind)
 POLLER_TYPES: Final = tuple(POLLER_PREFIX + kind for kind in POLLER_KINDS)
 EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, *POLLER_TYPES)

@@ -21,7 +21,7 @@ from poller.settings.scopes import called, watches_by_scope, watches_of
 LEAST_INTERVAL: Final = timedelta(milliseconds=50)
 """Below this a poller of one run would spend the whole account's quota of GetRun (10/s) twice over."""
 
-LATER_EVENTS: Final = ("diagnosed", "sink_failing", "sink_recovered", "cohort.finished")
+LATER_EVENTS: Final = ("diagnosed", "cohort.finished")
 """Events of the contract that this version does not send yet. Naming them is no mistake."""
 
 
@@ -70,6 +70,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _record,
         _http,
         _sinks,
+        _fallbacks,
         _sink_events,
     ):
         yield from rule(settings)
@@ -296,6 +297,28 @@ def _sinks(settings: Settings) -> Iterator[Problem]:
         for key in ("timeout", "max_age"):
             if getattr(sink, key) <= timedelta(0):
                 yield Problem(("sinks", index, key), "must be longer than 0")
+        for place, wait in enumerate(sink.retry_waits or ()):
+            if wait <= timedelta(0):
+                yield Problem(("sinks", index, "retry_waits", place), "must be longer than 0")
+
+
+def _fallbacks(settings: Settings) -> Iterator[Problem]:
+    """A fallback is another sink, and no chain of them leads back to where it began."""
+    fallback_of = {sink.name: sink.fallback for sink in settings.sinks}
+    for index, sink in enumerate(settings.sinks):
+        if sink.fallback is None:
+            continue
+        path: KeyPath = ("sinks", index, "fallback")
+        if sink.fallback not in fallback_of:
+            near = difflib.get_close_matches(sink.fallback, fallback_of, n=1)
+            meant = f'; did you mean "{near[0]}"?' if near else ""
+            yield Problem(path, f'there is no sink "{sink.fallback}"{meant}')
+            continue
+        chain = [sink.name]
+        while (after := fallback_of.get(chain[-1])) is not None and after not in chain:
+            chain.append(after)
+        if after == sink.name:
+            yield Problem(path, f"leads back to this sink: {' -> '.join([*chain, sink.name])}")
 
 
 def _sink_events(settings: Settings) -> Iterator[Problem]:

@@ -29,6 +29,8 @@ from poller.version import __version__
 CONTENT_TYPE: Final = "application/cloudevents+json"
 POISON: Final = frozenset({400, 410, 413, 422})
 """Statuses that no retry mends: the far end has read this event and will not have it (DESIGN 9)."""
+CROWDED: Final = frozenset({429, 503})
+"""Statuses of a far end that has too much to do: fewer sends at once."""
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # says that a secret follows
 READ_LIMIT: Final = 2048
 """Bytes of an answer that are read: enough to say what is wrong, too few to hurt."""
@@ -176,7 +178,8 @@ class WebhookSink:
         text = f"{self._host} answered {answer.status}: {self._shown(said)}".rstrip(": ")
         if answer.status in POISON:
             return Rejected(text)
-        return Retry(text, after=_retry_after(answer.headers.get("Retry-After"), self._tools.clock.now()))
+        after = _retry_after(answer.headers.get("Retry-After"), self._tools.clock.now())
+        return Retry(text, after=after, crowded=answer.status in CROWDED)
 
     def _shown(self, text: str) -> str:
         """Text of the far end as one line that can be shown: no secrets that it echoes, no control characters."""

@@ -7,11 +7,22 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, select
 
-from poller.core.deliveries import DeliveryRow, DeliveryState
+from poller.core.deliveries import AttemptOutcome, AttemptRow, DeliveryRow, DeliveryState
 from poller.core.events import Event
 from poller.ports import RunRow, SinkRow
 from poller.store import remembered
-from poller.store.schema import deliveries, in_stage, is_live, is_owed, is_settled, numbering, runs, sinks, snapshots
+from poller.store.schema import (
+    attempts,
+    deliveries,
+    in_stage,
+    is_live,
+    is_owed,
+    is_settled,
+    numbering,
+    runs,
+    sinks,
+    snapshots,
+)
 from poller.store.schema import events as events_table
 
 STATE_OF: Final = {
@@ -111,6 +122,12 @@ def listed_deliveries(
     return query.order_by(deliveries.c.position.desc(), deliveries.c.id.desc()).limit(limit)
 
 
+def attempt_rows(connection: Connection, *, delivery_id: int) -> list[AttemptRow]:
+    """The failed attempts of a delivery that are kept, first one first."""
+    query = select(attempts).where(attempts.c.delivery_id == delivery_id).order_by(attempts.c.number)
+    return [AttemptRow(row.number, row.at, AttemptOutcome(row.outcome), row.error) for row in connection.execute(query)]
+
+
 def sink_rows(connection: Connection) -> list[SinkRow]:
     """Every sink with counts of what it is owed, what is dead and what it acknowledged, by name."""
     owed = _counts(connection, select(deliveries.c.sink, func.count()).where(is_owed).group_by(deliveries.c.sink))
@@ -129,6 +146,8 @@ def sink_rows(connection: Connection) -> list[SinkRow]:
             owed=owed.get(row.name, 0),
             dead=settled["dead"].get(row.name, 0),
             acknowledged=settled["acknowledged"].get(row.name, 0),
+            paused_until=row.paused_until,
+            failing_since=row.failing_since,
         )
         for row in connection.execute(select(sinks).order_by(sinks.c.name))
     ]

@@ -160,6 +160,8 @@ sinks = Table(
     Column("in_force", Boolean, nullable=False),
     Column("first_seen_at", Moment, nullable=False),
     Column("gone_at", Moment),
+    Column("paused_until", Moment),
+    Column("failing_since", Moment),  # of the outage that was told and is not over
 )
 
 deliveries = Table(
@@ -176,7 +178,19 @@ deliveries = Table(
     Column("last_attempt_at", Moment),
     Column("settled_at", Moment),
     Column("error", Text),
+    Column("owed_since", Moment),  # where that is later than the event: what another sink gave up
     sqlite_autoincrement=True,  # a number names one delivery for ever, also in the hands of a daemon that slept
+)
+
+# The failed attempts of deliveries; what was acknowledged at once needs none.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("delivery_id", RowNumber, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("error", Text, nullable=False),
 )
 
 

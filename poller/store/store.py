@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from poller.core.batches import KnownBatch
-from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
+from poller.core.deliveries import AttemptRow, Delivery, DeliveryRow, DeliveryState, Settlement
 from poller.core.events import Event
 from poller.core.routing import Route
 from poller.core.runs import Json, KnownRun
 from poller.core.stays import Stays
-from poller.ports import Round, RunRow, ScopeState, SinkRow, WatchRow
+from poller.ports import Round, RunRow, ScopeState, SinkRow, SinkState, WatchRow
 from poller.store import asking, housekeeping, reading, telling
 from poller.store.engines import Database, SqliteFile, SqliteMemory
 
@@ -91,10 +91,20 @@ class SqliteStore:
         return await self._database.write(partial(telling.probe, sink=sink))
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        await self._database.write(partial(telling.settle, settlements=settlements))
+        fallbacks = {route.sink: route.fallback for route in self._routes if route.fallback is not None}
+        await self._database.write(partial(telling.settle, settlements=settlements, fallbacks=fallbacks))
 
     async def release(self, delivery_ids: Sequence[int]) -> None:
         await self._database.write(partial(telling.release, delivery_ids=delivery_ids))
+
+    async def pause(self, sink: str, until: datetime | None) -> bool:
+        return await self._database.write(partial(telling.pause, sink=sink, until=until))
+
+    async def sink_state(self, sink: str) -> SinkState:
+        return await self._database.read(partial(telling.sink_state, sink=sink))
+
+    async def attempts(self, delivery_id: int) -> list[AttemptRow]:
+        return await self._database.read(partial(reading.attempt_rows, delivery_id=delivery_id))
 
     async def make_due(self, sink: str, at: datetime) -> None:
         await self._database.write(partial(telling.make_due, sink=sink, at=at))

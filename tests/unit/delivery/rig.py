@@ -116,7 +116,7 @@ class Rig:
     async def telling(self, *outlets: Outlet) -> AsyncIterator[Dispatcher]:
         """A dispatcher that serves while the context is open; leaving it is a crash, not a stop."""
         dispatcher = Dispatcher(
-            outlets, Foundation(self.store, self.gate, self.bell, self.clock, self.chance, self.tally)
+            outlets, Foundation(self.store, self.gate, self.bell, self.clock, self.chance, self.tally), instance="test"
         )
         async with anyio.create_task_group() as tasks:
             await tasks.start(dispatcher.run)
