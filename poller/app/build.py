@@ -17,12 +17,13 @@ from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
 from poller.foundation import Foundation, foundation_of
-from poller.polling.loop import Scope
 from poller.polling.rules import Rule
+from poller.polling.scope import Scope
 from poller.polling.twins import Twins
 from poller.ports import Clock
-from poller.settings.model import AwsSettings, RunName, Settings, WatchSettings, run_name
+from poller.settings.model import AwsSettings, Settings, WatchSettings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
+from poller.settings.texts import RunName, run_name
 
 Chance = Callable[[], float]
 

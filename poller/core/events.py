@@ -43,16 +43,24 @@ class Event:
     """An event as it was recorded. Its bytes are its identity: everything else is read from them.
 
     Args: `body` as stored; `position` in the record (0: not recorded, a sample); `recorded_at` aware UTC; `id` where it
-    is known without reading the body.
+    is known without reading the body; `replay` is the id of the replay that sends it again: a mark beside the bytes,
+    never in them.
     """
 
     def __init__(
-        self, body: bytes, *, position: int = 0, recorded_at: datetime | None = None, id: str | None = None
+        self,
+        body: bytes,
+        *,
+        position: int = 0,
+        recorded_at: datetime | None = None,
+        id: str | None = None,
+        replay: str | None = None,
     ) -> None:
         self.body = body
         self._id = id
         self.position = position
         self.recorded_at = recorded_at
+        self.replay = replay
 
     @cached_property
     def attributes(self) -> dict[str, Json]:
@@ -122,7 +130,7 @@ class Event:
         redacted = sorted({*self.data.get("redacted", ()), *present})
         data = {**self.data, **dict.fromkeys(present), "redacted": redacted}
         body = bytes_of({**self.attributes, "data": data})
-        return Event(body, position=self.position, recorded_at=self.recorded_at)
+        return Event(body, position=self.position, recorded_at=self.recorded_at, replay=self.replay)
 
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.subject} {self.id}>"

@@ -22,7 +22,7 @@ from poller.gate import RecordGate
 from poller.ports import Round, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
-from poller.testing.stores import sample_draft
+from poller.testing.stores.samples import sample_draft
 from tests.unit.polling.simulation import VirtualClock
 
 SCOPE = "lab"

@@ -398,7 +398,7 @@ def test_a_run_that_shows_itself_again_is_not_ended_by_a_manifest_that_comes_lat
             async with simulation.polling(Rule(discover=True), (run,)) as scope:
                 await anyio.sleep(30)
                 assert scope.rounds is not None
-                scope.rounds.ask_soon(run)  # lists show it, so that nobody would ask by himself
+                scope.rounds.knowledge.ask_soon(run)  # lists show it, so that nobody would ask by himself
                 scope.wake()
                 await anyio.sleep(570)
             events = [event for event in await simulation.events() if event.run_id == run]
