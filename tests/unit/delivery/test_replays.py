@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from poller.core.deliveries import UNTIL_RESUMED, DeliveryState, Selection
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
-from poller.testing.stores import sample_draft
+from poller.testing.stores.samples import sample_draft
 from tests.unit.delivery.rig import Rig, ScriptedSink, outlet, rigged, steps, until
 from tests.unit.polling.simulation import virtually
 
