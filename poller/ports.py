@@ -16,10 +16,11 @@ from poller.core.deliveries import (
     Selection,
     Settlement,
 )
-from poller.core.events import Draft, Event
-from poller.core.overdue import Stays
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.routing import Route
 from poller.core.runs import GroupLimits, Json, KnownRun, Snapshot
+from poller.core.stays import Stays
 from poller.core.values import SinkSettings
 
 

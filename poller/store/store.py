@@ -17,9 +17,9 @@ from poller.core.deliveries import (
     Settlement,
 )
 from poller.core.events import Event
-from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Json, KnownRun
+from poller.core.stays import Stays
 from poller.ports import Round, RunRow, ScopeState, SinkRow, SinkState, WatchRow
 from poller.store import asking, housekeeping, reading, replaying, telling
 from poller.store.engines import Database, SqliteFile, SqliteMemory
