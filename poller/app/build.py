@@ -9,10 +9,10 @@ from pathlib import Path
 
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
+from poller.core.drafts import Place
 from poller.core.errors import ConfigError
-from poller.core.events import Place
-from poller.core.machine import ACTIVE
 from poller.core.overdue import Terms
+from poller.core.statuses import ACTIVE
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet

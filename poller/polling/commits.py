@@ -5,7 +5,8 @@ from typing import Final
 
 import structlog
 
-from poller.core.events import Draft, Event, batch_event, event_of, short_type
+from poller.core.drafts import Draft, batch_event, event_of
+from poller.core.events import Event, short_type
 from poller.core.runs import Json
 from poller.foundation import Foundation
 from poller.polling.followed import Work

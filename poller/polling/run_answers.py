@@ -2,11 +2,14 @@
 
 from typing import Final
 
+from poller.core.endings import missed, refuse
 from poller.core.errors import BadRequest
-from poller.core.machine import Observed, Step, missed, observe, refuse
+from poller.core.machine import observe
 from poller.core.planner import GetRunLook
 from poller.core.runs import Question
+from poller.core.statuses import Step
 from poller.core.succession import await_manifest, is_succeeded, kept_look, succeed
+from poller.core.transitions import Observed
 from poller.foundation import Foundation
 from poller.polling.followed import Work
 from poller.polling.knowledge import Knowledge

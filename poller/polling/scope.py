@@ -12,7 +12,7 @@ from anyio.abc import TaskStatus
 
 from poller.core.cadence import Pace
 from poller.core.claims import Claims
-from poller.core.events import Place
+from poller.core.drafts import Place
 from poller.core.overdue import Terms
 from poller.core.planner import Planner
 from poller.core.runs import KnownRun

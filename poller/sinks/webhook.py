@@ -39,7 +39,7 @@ EXCERPT: Final = 300
 DRAIN_SECONDS: Final = 0.5
 """How long the rest of an answer is waited for, once its status is known; a later rest costs a new connection."""
 
-_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection"})
+_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection", "replay-id"})
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -161,6 +161,8 @@ class WebhookSink:
 
     def _signed(self, event: Event) -> dict[str, str]:
         headers = {**self._headers, "webhook-id": event.id}
+        if event.replay is not None:
+            headers["replay-id"] = event.replay
         at = headers["webhook-timestamp"] = str(int(self._tools.clock.now().timestamp()))
         if self._keyed is not None:
             signing = self._keyed.copy()  # a key that is set up once: half of what a signature costs

@@ -1,7 +1,7 @@
 """What is there after a restart, and for others who share the record."""
 
-from poller.core.overdue import Stays
 from poller.core.routing import Route
+from poller.core.stays import Stays
 from poller.ports import Round, ScopeState, WatchRow
 from poller.testing.stores.samples import AT, MINUTE, SCOPE, dead, later, sample_draft, sample_run, steps_claimed, tell
 from poller.testing.stores.suite import StoreConformance

@@ -1,7 +1,7 @@
 """What is erased when somebody asks, and what when it is old."""
 
 from poller.core.deliveries import DeliveryState
-from poller.core.events import CloudEvent
+from poller.core.event_data import CloudEvent
 from poller.core.routing import Route
 from poller.core.runs import Verdict
 from poller.ports import Round

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
-from poller.core.events import Draft
+from poller.core.drafts import Draft
 from poller.core.routing import Route
 from poller.ports import Store
 from poller.testing.stores.opened import Opened

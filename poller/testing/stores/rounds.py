@@ -2,7 +2,7 @@
 
 import pytest
 
-from poller.core.events import Draft
+from poller.core.drafts import Draft
 from poller.core.routing import Route
 from poller.core.runs import Verdict
 from poller.ports import Round, RunRow, ScopeState

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
-from poller.core.events import Draft
+from poller.core.drafts import Draft
 from poller.core.runs import Evidence, KnownRun
 from poller.ports import Round, Store
 

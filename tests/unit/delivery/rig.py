@@ -12,7 +12,8 @@ import anyio.lowlevel
 
 from poller.bell import Bell
 from poller.core.deliveries import DeliveryRow, DeliveryState
-from poller.core.events import Draft, Event
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet

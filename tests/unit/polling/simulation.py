@@ -20,8 +20,9 @@ import looptime
 from poller.bell import Bell
 from poller.core.batches import BatchSnapshot
 from poller.core.cadence import Pace
+from poller.core.drafts import Place
 from poller.core.errors import Blind, ServiceError, Throttled, Transient
-from poller.core.events import Event, Place
+from poller.core.events import Event
 from poller.core.overdue import Terms
 from poller.core.runs import GroupLimits, Snapshot
 from poller.emulator.batches import Batches

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poller.core.errors import Transient
-from poller.core.machine import ENDS
 from poller.core.plan import in_words, plan_of
+from poller.core.statuses import ENDS
 from poller.emulator.lives import Life
 from poller.polling.rules import Rule
 from poller.polling.scope import Scope

@@ -8,9 +8,9 @@ import anyio
 
 from poller.core.errors import Denied, RunGone, Transient
 from poller.core.lists import ListName
-from poller.core.machine import ENDS
 from poller.core.planner import Planner
 from poller.core.runs import Snapshot
+from poller.core.statuses import ENDS
 from poller.emulator.lives import Life
 from poller.polling.candidates import JUST_BEFORE, Candidates
 from poller.polling.discovery import Discovery

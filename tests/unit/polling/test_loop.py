@@ -10,8 +10,8 @@ import pytest
 from poller.core.cadence import Pace
 from poller.core.errors import BadRequest, Denied, RunGone, StoreUnavailable, Transient
 from poller.core.events import Event
-from poller.core.machine import ENDS, RANK
 from poller.core.runs import Verdict
+from poller.core.statuses import ENDS, RANK
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life, Step
 from poller.polling.rules import Rule

@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from poller.bell import Bell
+from poller.core.drafts import Place
 from poller.core.errors import Blind, Denied, RunGone, ServiceError, Throttled, Transient
-from poller.core.events import Event, Place
+from poller.core.events import Event
 from poller.core.runs import KnownRun, Verdict
 from poller.foundation import Foundation
 from poller.polling.access import Access

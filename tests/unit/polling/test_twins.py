@@ -12,8 +12,8 @@ import pytest
 
 from poller.bell import Bell
 from poller.core.cadence import Pace
+from poller.core.drafts import Place
 from poller.core.errors import Denied
-from poller.core.events import Place
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import GONE, Life, Step
 from poller.emulator.world import World

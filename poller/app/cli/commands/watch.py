@@ -167,7 +167,7 @@ async def _keep_an_eye(poller: "Poller", board: "Board") -> None:
 
 def _status(text: str) -> str:
     """A status as the service spells it. Raises: ConfigError naming all."""
-    from poller.core.machine import RANK
+    from poller.core.statuses import RANK
 
     status = text.upper()
     if status not in RANK:
