@@ -88,7 +88,7 @@ async def open_parts(
     """
     from poller.aws import AwsSessions
     from poller.healthomics.service import HealthOmics
-    from poller.sinks.registry import load_sink
+    from poller.sinks.registry import make_sink
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
@@ -103,7 +103,7 @@ async def open_parts(
         for one in configured:
             same = next((outlet for outlet in outlets if outlet.settings == one), None)
             omit = (*settings.privacy.omit, *one.omit)
-            made.append(same or Outlet(load_sink(one.type)(one, tools), one, omit))
+            made.append(same or Outlet(make_sink(one, tools), one, omit))
         outlets[:] = made
         return [*made, *more_outlets]
 

@@ -144,9 +144,8 @@ async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
     try:
         new = load_settings(path).settings
         outlets = parts.make_outlets(new.sinks)
-    except Exception as error:  # noqa: BLE001 - a sink of another package may raise anything while it is made
-        said = str(error) if isinstance(error, PollerError) else f"{type(error).__name__}: {error}"
-        log.error("config.refused", path=str(path), error=said, then="the daemon goes on as it was")
+    except PollerError as error:
+        log.error("config.refused", path=str(path), error=str(error), then="the daemon goes on as it was")
         return current
     before = parts.dispatcher.outlets
     changed = [name for name in RELOADABLE if getattr(new, name) != getattr(current, name)]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from poller.core.errors import ConfigError
 from poller.core.values import SinkSettings
+from poller.ports import Sink, Toolbox
 
 GROUP: Final = "poller.sinks"
 
@@ -45,6 +46,21 @@ def load_sink(name: str, /) -> type[Any]:
         raise ConfigError(f'the sink type "{name}" of {_package(claim)} is no sink: {claim.value} {problem}')
     sink: type[Any] = found
     return sink
+
+
+def make_sink(settings: SinkSettings, tools: Toolbox) -> Sink:
+    """A sink of the type that its settings name.
+
+    Raises: ConfigError as `load_sink` does, and, naming the sink, whatever its constructor raises.
+    """
+    kind = load_sink(settings.type)
+    try:
+        made: Sink = kind(settings, tools)
+    except ConfigError as error:
+        raise ConfigError(f'sink "{settings.name}": {error}') from error
+    except Exception as error:  # whatever a sink of somebody else's raises while it is made
+        raise ConfigError(f'sink "{settings.name}" cannot be made: {type(error).__name__}: {error}') from error
+    return made
 
 
 def _claims() -> dict[str, list[EntryPoint]]:

@@ -38,7 +38,7 @@ async def send_test(
     from poller.clock import SystemClock
     from poller.core.deliveries import Delivery
     from poller.delivery.attempts import attempt
-    from poller.sinks.registry import load_sink
+    from poller.sinks.registry import make_sink
     from poller.sinks.toolbox import Tools
 
     loaded = load_configuration(config)
@@ -47,7 +47,7 @@ async def send_test(
     tools = Tools(SystemClock(), loaded.directory)
     failed = 0
     try:
-        to = load_sink(settings.type)(settings, tools)
+        to = make_sink(settings, tools)
         for event in taken:
             sent = event.without((*loaded.settings.privacy.omit, *settings.omit))
             delivery = Delivery(0, settings.name, event.source, sent)
