@@ -1,7 +1,6 @@
 """From eviction to the sink: HealthOmics as the emulator, CloudWatch Logs as moto, the poller whole between them."""
 
 import json
-import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,8 @@ from tests.unit.app.daemon_rig import Stage, file_sink
 from tests.unit.app.library_rig import BRISK, PATIENCE, until
 from tests.unit.healthomics.logs_rig import REGION, Logs, moto_server, run_line, task_line
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.usefixtures("aws_credentials")]
 LIFE = "96c57683-74bf-9d6d-ae7e-f09b097db14a"
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
 
 
 @pytest.fixture(scope="module")

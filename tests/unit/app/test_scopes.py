@@ -25,21 +25,12 @@ from poller.settings.model import RunName, Settings, StoreSettings, run_name
 from tests.unit.app.daemon_rig import POLLING, Stage, file_sink
 from tests.unit.app.library_rig import quick_life, until
 
+pytestmark = pytest.mark.usefixtures("aws_credentials")
+
 SOON = 8.0
 """Seconds, far above what a run's whole life takes here (0.2) and far below what a service that hangs is given (10)."""
 ONE, TWO = "123456789012", "210987654321"
 ROLE = f"arn:aws:iam::{TWO}:role/watcher"
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
 
 
 @dataclass
