@@ -4,7 +4,6 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,8 @@ pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Emulator() as emulator:
-        yield Stage(emulator, tmp_path)
+def stage(emulator: Emulator, tmp_path: Path) -> Stage:
+    return Stage(emulator, tmp_path)
 
 
 def sink_names(parts: Parts) -> list[str]:

@@ -1,6 +1,5 @@
 """What the daemon says of itself over HTTP."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Emulator() as emulator:
-        yield Stage(emulator, tmp_path, listen="127.0.0.1:0")
+def stage(emulator: Emulator, tmp_path: Path) -> Stage:
+    return Stage(emulator, tmp_path, listen="127.0.0.1:0")
 
 
 async def get(parts: Parts, path: str) -> tuple[int, Any, str]:

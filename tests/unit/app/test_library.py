@@ -5,7 +5,6 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,12 +20,6 @@ from poller.settings.load import settings_from
 from tests.unit.app.library_rig import BRISK, PATIENCE, brisk_poller, quick_life, until
 
 pytestmark = pytest.mark.usefixtures("aws_credentials")
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as running:
-        yield running
 
 
 def others() -> set[asyncio.Task[Any]]:

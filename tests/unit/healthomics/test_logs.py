@@ -1,7 +1,7 @@
 """Manifests read over real HTTP from moto's CloudWatch Logs, and from answers that moto cannot be made to give."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,17 +17,11 @@ from poller.healthomics import logs as reading
 from poller.healthomics.service import NOT_ASKED, HealthOmics
 from poller.ports import Manifest
 
-from .logs_rig import REGION, Logs, moto_server, run_line, task_line
+from .logs_rig import REGION, Logs, run_line, task_line
 
 pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 RUN, LIFE, OTHER = "7830534", "96c57683-74bf-9d6d-ae7e-f09b097db14a", "0ad2c1f0-1111-4222-8333-444455556666"
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
 
 
 class Reader:
@@ -54,17 +48,6 @@ async def reader(logs_url: str | None, **options: Any) -> AsyncIterator[Reader]:
         yield Reader(service)
     finally:
         await service.close()
-
-
-@pytest.fixture
-async def logs(moto_url: str) -> AsyncIterator[Logs]:
-    """The group, empty before and after."""
-    sessions = AwsSessions()
-    there = await Logs.at(sessions, moto_url)
-    await there.make_group()
-    yield there
-    await there.drop_group()
-    await sessions.close()
 
 
 @pytest.mark.service

@@ -34,12 +34,6 @@ IDENTITY = (
 REFUSED = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
 
 
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as running:
-        yield running
-
-
 @asynccontextmanager
 async def asking(url: str | None, *, read_timeout: float = 20.0, **options: object) -> AsyncIterator[HealthOmics]:
     sessions = AwsSessions(connect_timeout=2.0, read_timeout=read_timeout)
