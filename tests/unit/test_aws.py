@@ -24,6 +24,7 @@ from botocore.exceptions import (
 )
 
 from poller.aws import AwsSessions, parse_instant
+from tests.unit.http_rig import NOT_YOU, answering, assumed, key_of
 
 REGION = "us-east-1"
 SECRET = "aws-secret-2b7c6b1d"
@@ -68,24 +69,11 @@ class Service:
         return web.Response(status=self.status, text=text, content_type="application/json")
 
 
-def key_of(request: web.BaseRequest) -> str:
-    """The access key that a request was signed with."""
-    return request.headers["Authorization"].split("=")[1].split("/")[0]
-
-
 @asynccontextmanager
 async def service() -> AsyncIterator[Service]:
-    answering = Service()
-    runner = web.ServerRunner(web.Server(answering.handle))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    answering.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield answering
-    finally:
-        if answering.silent is not None:
-            answering.silent.set()
-        await runner.cleanup()
+    made = Service()
+    async with answering(made.handle) as made.url:
+        yield made
 
 
 # one client each
@@ -453,21 +441,12 @@ async def test_a_role_that_is_refused_says_so(sessions: AwsSessions, monkeypatch
     async with service() as sts, service() as omics:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
         sts.status = 403
-        sts.body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
+        sts.body = NOT_YOU
         role = "arn:aws:iam::210987654321:role/watcher"
         client = await sessions.client("omics", region=REGION, role_arn=role, endpoint_url=omics.url)
         with pytest.raises(ClientError, match=r"AccessDenied.* AssumeRole operation .*: not you"):
             await client.get_run(id="1")
     assert (len(sts.requests), len(omics.requests)) == (1, 0)
-
-
-def assumed(key: str, lifetime: timedelta) -> str:
-    expiration = (datetime.now(UTC) + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return (
-        "<AssumeRoleResponse><AssumeRoleResult><Credentials>"
-        f"<AccessKeyId>{key}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
-        f"<Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
-    )
 
 
 # timestamps

@@ -15,7 +15,8 @@ from poller.healthomics.service import HealthOmics
 from poller.settings.load import settings_from
 from tests.unit.app.daemon_rig import Stage, file_sink
 from tests.unit.app.library_rig import BRISK, PATIENCE, until
-from tests.unit.healthomics.logs_rig import REGION, Logs, run_line, task_line
+from tests.unit.healthomics.logs_rig import REGION, Logs, denying, run_line, task_line
+from tests.unit.http_rig import answering
 
 pytestmark = [pytest.mark.service, pytest.mark.usefixtures("aws_credentials")]
 LIFE = "96c57683-74bf-9d6d-ae7e-f09b097db14a"
@@ -77,8 +78,6 @@ async def test_check_says_whether_manifests_can_be_read(emulator: Emulator, moto
 
 
 async def test_check_says_what_it_costs_that_manifests_are_denied(emulator: Emulator) -> None:
-    from tests.unit.healthomics.test_logs import answering, denying
-
     async with answering(denying) as url:
         service = HealthOmics(
             AwsSessions(), SystemClock(), region=REGION, endpoint_url=emulator.url, logs_endpoint_url=url

@@ -4,6 +4,8 @@ import json
 import time
 from typing import Any
 
+from aiohttp import web
+
 from poller.aws import AwsSessions
 from poller.healthomics.manifest import GROUP, stream_of
 
@@ -26,6 +28,12 @@ def run_line(run_id: str, uuid: str, status: str = "COMPLETED", **members: Any) 
 def task_line(run_id: str, number: int) -> dict[str, Any]:
     run = f"arn:aws:omics:{REGION}:{ACCOUNT}:run/{run_id}"
     return {"arn": f"arn:aws:omics:{REGION}:{ACCOUNT}:task/{number}", "run": run, "status": "SUCCESS"}
+
+
+async def denying(_: web.BaseRequest) -> web.Response:
+    """Every question is denied."""
+    text = json.dumps({"__type": "AccessDeniedException", "message": "not authorized"})
+    return web.Response(status=400, text=text, content_type="application/x-amz-json-1.1")
 
 
 class Logs:

@@ -1,7 +1,7 @@
 """Manifests read over real HTTP from moto's CloudWatch Logs, and from answers that moto cannot be made to give."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from poller.emulator import Emulator
 from poller.healthomics import logs as reading
 from poller.healthomics.service import NOT_ASKED, HealthOmics
 from poller.ports import Manifest
+from tests.unit.http_rig import answering
 
 from .logs_rig import REGION, Logs, run_line, task_line
 
@@ -154,23 +155,6 @@ async def test_the_environment_may_give_the_logs_of_an_emulated_set_up_an_addres
 
 
 # --- answers that moto does not give ---------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def answering(respond: Callable[[web.BaseRequest], Awaitable[web.Response]]) -> AsyncIterator[str]:
-    runner = web.ServerRunner(web.Server(respond))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-async def denying(_: web.BaseRequest) -> web.Response:
-    """Every question is denied."""
-    text = json.dumps({"__type": "AccessDeniedException", "message": "not authorized"})
-    return web.Response(status=400, text=text, content_type="application/x-amz-json-1.1")
 
 
 @pytest.mark.parametrize(
