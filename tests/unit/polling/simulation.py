@@ -306,4 +306,16 @@ def refused(kind: type[ServiceError], code: str) -> ServiceError:
     return kind(code, "as the test wants it", operation="test")
 
 
+def failing(
+    kind: type[ServiceError], code: str, *operations: str, run: str | None = None
+) -> Callable[[str, str | None], None]:
+    """Fails each call of these operations, or of all where none is named; with `run` only those about that one."""
+
+    def fails(operation: str, run_id: str | None) -> None:
+        if (not operations or operation in operations) and run in (None, run_id):
+            raise refused(kind, code)
+
+    return fails
+
+
 NO_CREDENTIALS = Blind("ExpiredTokenException", "The security token included in the request is expired")

@@ -15,7 +15,7 @@ from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
 from poller.emulator.starting import usual_setting
 from poller.polling.rules import Rule
-from tests.unit.polling.simulation import ACCOUNT, Simulation, refused, simulated, virtually
+from tests.unit.polling.simulation import ACCOUNT, Simulation, failing, simulated, virtually
 from tests.unit.polling.test_loop import BRISK
 
 
@@ -133,12 +133,7 @@ def test_a_batch_survives_kills_and_tells_nothing_twice() -> None:
 def test_what_is_denied_of_batches_is_done_without(operation: str) -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
-
-            def fails(asked: str, _: str | None) -> None:
-                if asked == operation:
-                    raise refused(Denied, "AccessDeniedException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Denied, "AccessDeniedException", operation)
             batch = start_batch(simulation, 40, runs_per_second=20)
             async with simulation.polling(watching(batch)):
                 await anyio.sleep(900)
@@ -152,12 +147,7 @@ def test_a_batch_that_there_is_not_ends_nothing_else() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             run = simulation.start_run(("RUNNING", 60), "COMPLETED")
-
-            def fails(asked: str, _: str | None) -> None:
-                if asked == "GetBatch":
-                    raise refused(BadRequest, "ResourceNotFoundException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(BadRequest, "ResourceNotFoundException", "GetBatch")
             async with simulation.polling(watching("7"), (run,)):
                 await anyio.sleep(200)
             assert (await simulation.kinds(run))[-1] == "completed"

@@ -14,7 +14,7 @@ from poller.emulator.groups import RunGroup
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
 from poller.polling.rules import Rule
-from tests.unit.polling.simulation import START, Simulation, refused, simulated, virtually
+from tests.unit.polling.simulation import START, Simulation, failing, refused, simulated, virtually
 from tests.unit.polling.test_batches import start_batch, watching
 
 PACE = Pace(min_interval=timedelta(seconds=1), max_interval=timedelta(minutes=1), ceiling=10)
@@ -250,12 +250,7 @@ def test_a_group_that_may_not_be_asked_about_is_done_without_and_the_event_says_
     async def body() -> None:
         async with simulated(pace=PACE, terms=seconds(PENDING=600)) as simulation:
             runs = full_group(simulation)
-
-            def fails(operation: str, _: str | None) -> None:
-                if operation == "GetRunGroup":
-                    raise refused(Denied, "AccessDeniedException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Denied, "AccessDeniedException", "GetRunGroup")
             async with simulation.polling():
                 await anyio.sleep(700)
             overdue = await simulation.events("overdue")
@@ -273,12 +268,7 @@ def test_a_group_that_does_not_answer_holds_an_event_up_for_seconds_only() -> No
     async def body() -> None:
         async with simulated(pace=PACE, terms=seconds(PENDING=600)) as simulation:
             full_group(simulation)
-
-            def fails(operation: str, _: str | None) -> None:
-                if operation == "GetRunGroup":
-                    raise refused(Transient, "500")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Transient, "500", "GetRunGroup")
             async with simulation.polling():
                 await anyio.sleep(630)
             overdue = await simulation.events("overdue")
@@ -296,12 +286,7 @@ def test_a_run_that_moves_on_while_its_group_is_asked_about_is_not_told() -> Non
         pace = Pace(min_interval=timedelta(milliseconds=200), max_interval=timedelta(milliseconds=500), ceiling=10)
         async with simulated(pace=pace, terms=seconds(PENDING=60)) as simulation:
             run = simulation.start_run(("PENDING", 61), ("RUNNING", 9000), "COMPLETED", run_group_id="9")
-
-            def fails(operation: str, _: str | None) -> None:
-                if operation == "GetRunGroup":
-                    raise refused(Transient, "500")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Transient, "500", "GetRunGroup")
             async with simulation.polling():
                 await anyio.sleep(70)
             assert simulation.service.calls["GetRunGroup"] > 1
