@@ -24,13 +24,16 @@ from poller.core.errors import Blind, ServiceError, Throttled, Transient
 from poller.core.events import Event, Place
 from poller.core.overdue import Terms
 from poller.core.runs import GroupLimits, Snapshot
+from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered
 from poller.emulator.batches import Batches
 from poller.emulator.errors import Refused
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
 from poller.emulator.paging import Paging
+from poller.emulator.quota import Quota
 from poller.emulator.runs import RunSpec
 from poller.emulator.service import Request, Service
+from poller.emulator.starting import usual_setting
 from poller.emulator.world import World
 from poller.foundation import Foundation
 from poller.gate import RecordGate
@@ -47,6 +50,13 @@ START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 LATENCY = 0.06
+BRISK = Pace(
+    min_interval=timedelta(milliseconds=500),
+    max_interval=timedelta(seconds=10),
+    ceiling=10,
+    vanish_deadline=timedelta(seconds=6),
+)
+"""A pace at which a life of minutes is seen step by step."""
 
 
 def virtually(body: Callable[[], Awaitable[T]]) -> T:
@@ -95,9 +105,9 @@ class SimulatedService:
     """By run id and uuid: the second from which on it is there, and what it says."""
     throttled: int = 0
     renewed: int = 0
-    _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._quota = Quota(self.quota)
         self.batches = Batches(self.world, random.Random(2), lag_seconds=self.counters_lag)
         paging = Paging(self.paging)
         self.service = Service(self.world, lambda _: Life.of("RUNNING"), batches=self.batches, paging=paging)
@@ -148,7 +158,7 @@ class SimulatedService:
         self.calls[operation] += 1
         self.times.append((self.clock.monotonic(), operation, run_id))
         await anyio.sleep(self.latency)
-        if not self._take(operation):
+        if not self._quota.take(operation, instant_of(self.clock.now())):
             self.throttled += 1
             raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
         self.fails(operation, run_id)
@@ -178,7 +188,7 @@ class SimulatedService:
         self.calls[operation] += 1
         self.times.append((self.clock.monotonic(), operation, run_id))
         await anyio.sleep(self.latency / 2)
-        if not self._take(operation):
+        if not self._quota.take(operation, instant_of(self.clock.now())):
             self.throttled += 1
             raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
         self.fails(operation, run_id)
@@ -190,16 +200,6 @@ class SimulatedService:
             raise BY_CODE.get(refused.code, Transient)(refused.code, refused.message, operation=operation) from refused
         await anyio.sleep(self.latency / 2)
         return answer.body, asked, self.clock.now()
-
-    def _take(self, operation: str) -> bool:
-        if self.quota is None:
-            return True
-        now = self.clock.monotonic()
-        tokens, updated = self._tokens.get(operation, (self.quota, now))
-        tokens = min(self.quota, tokens + (now - updated) * self.quota)
-        allowed = tokens >= 1
-        self._tokens[operation] = (tokens - 1 if allowed else tokens, now)
-        return allowed
 
 
 @dataclass
@@ -224,6 +224,15 @@ class Simulation:
 
     def start_life(self, life: Life, **options: Any) -> str:
         return self.world.start(RunSpec(life=life, **options), instant_of(self.clock.now())).id
+
+    def start_batch(self, runs: int, life_of: LifeOf, *, runs_per_second: float = 20) -> str:
+        spec = BatchSpec(
+            settings=Numbered("sample", runs),
+            default=usual_setting(ACCOUNT),
+            life_of=life_of,
+            runs_per_second=runs_per_second,
+        )
+        return self.service.batches.start(spec, instant_of(self.clock.now())).id
 
     def leave_manifest(self, run_id: str, uuid: str, status: str, at: float = 0, **members: Any) -> None:
         """Let CloudWatch Logs have the manifest of a run from this second on."""

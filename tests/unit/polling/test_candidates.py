@@ -16,8 +16,8 @@ from poller.polling.candidates import JUST_BEFORE, Candidates
 from poller.polling.discovery import Discovery
 from poller.polling.rules import Rule, Rules
 from poller.ports import Page
-from tests.unit.polling.simulation import START, Simulation, failing, refused, simulated, virtually
-from tests.unit.polling.test_watches import BRISK, ORDINARY, WHOLE_LIFE, check_told_once
+from tests.unit.polling.simulation import BRISK, START, Simulation, failing, refused, simulated, virtually
+from tests.unit.polling.test_watches import ORDINARY, WHOLE_LIFE, check_told_once
 
 OURS = {"project": "x"}
 TAGGED = Rule(discover=True, tags=frozenset(OURS.items()))

@@ -15,14 +15,17 @@ from poller.core.runs import Verdict
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life, Step
 from poller.polling.rules import Rule
-from tests.unit.polling.simulation import NO_CREDENTIALS, START, Simulation, failing, refused, simulated, virtually
-
-BRISK = Pace(
-    min_interval=timedelta(milliseconds=500),
-    max_interval=timedelta(seconds=10),
-    ceiling=10,
-    vanish_deadline=timedelta(seconds=6),
+from tests.unit.polling.simulation import (
+    BRISK,
+    NO_CREDENTIALS,
+    START,
+    Simulation,
+    failing,
+    refused,
+    simulated,
+    virtually,
 )
+
 ORDINARY = (("PENDING", 30), ("STARTING", 60), ("RUNNING", 600), ("STOPPING", 30), "COMPLETED")
 
 

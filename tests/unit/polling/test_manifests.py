@@ -16,6 +16,7 @@ from poller.polling.manifests import MOST_AT_ONCE, Manifests
 from poller.polling.rules import Rule
 from tests.unit.polling.simulation import (
     ACCOUNT,
+    BRISK,
     NO_CREDENTIALS,
     REGION,
     START,
@@ -25,7 +26,6 @@ from tests.unit.polling.simulation import (
     simulated,
     virtually,
 )
-from tests.unit.polling.test_loop import BRISK
 
 LIFE, OTHER = "96c57683-74bf-9d6d-ae7e-f09b097db14a", "0ad2c1f0-1111-4222-8333-444455556666"
 LOGS = ("GetLogEvents", "DescribeLogStreams")

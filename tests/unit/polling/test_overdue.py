@@ -15,7 +15,6 @@ from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
 from poller.polling.rules import Rule
 from tests.unit.polling.simulation import START, Simulation, failing, refused, simulated, virtually
-from tests.unit.polling.test_batches import start_batch, watching
 
 PACE = Pace(min_interval=timedelta(seconds=1), max_interval=timedelta(minutes=1), ceiling=10)
 NAMED = Rule()
@@ -192,10 +191,10 @@ def test_other_terms_are_in_force_at_once() -> None:
 def test_thousands_of_runs_turn_overdue_by_pages_and_not_by_a_get_run_each() -> None:
     async def body() -> None:
         async with simulated(pace=Pace(ceiling=10), terms=seconds(PENDING=300)) as simulation:
-            batch = start_batch(
-                simulation, 1500, life_of=lambda *_: Life.of(("PENDING", 86_400), "COMPLETED"), runs_per_second=1000
+            batch = simulation.start_batch(
+                1500, lambda *_: Life.of(("PENDING", 86_400), "COMPLETED"), runs_per_second=1000
             )
-            async with simulation.polling(watching(batch)):
+            async with simulation.polling(Rule(batches=(batch,))):
                 await anyio.sleep(360)
             assert simulation.service.calls["GetRun"] == 0
             overdue = await simulation.events("overdue")
