@@ -7,7 +7,7 @@ the real AWS.
 """
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from poller.healthomics.parse import (
     page_of,
     snapshot_of,
 )
-from poller.ports import BatchPage, Clock, Manifest, Page
+from poller.ports import BatchPage, Clock, Manifest, Page, Spend
 
 PAGE_SIZE: Final = 100
 LOGS_ADDRESSES: Final = ("AWS_ENDPOINT_URL_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")
@@ -108,12 +108,7 @@ class HealthOmics:
         return group_limits_of(body, group_id)
 
     async def manifest(
-        self,
-        run_id: str,
-        *,
-        uuid: str | None = None,
-        created: datetime | None = None,
-        spend: Callable[[str], Awaitable[None]],
+        self, run_id: str, *, uuid: str | None = None, created: datetime | None = None, spend: Spend
     ) -> Manifest | None:
         """The run's manifest, None while there is none. Raises: ServiceError; Denied where none is asked for."""
         if self.logs_endpoint_url is None:

@@ -41,7 +41,7 @@ from poller.healthomics.manifest import run_of, stream_of
 from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, group_limits_of, page_of, snapshot_of
 from poller.polling.loop import Scope
 from poller.polling.rules import Rule
-from poller.ports import BatchPage, Manifest, Page, Store
+from poller.ports import BatchPage, Manifest, Page, Spend, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
 
@@ -145,12 +145,7 @@ class SimulatedService:
         return group_limits_of(body, group_id)
 
     async def manifest(
-        self,
-        run_id: str,
-        *,
-        uuid: str | None = None,
-        created: datetime | None = None,
-        spend: Callable[[str], Awaitable[None]],
+        self, run_id: str, *, uuid: str | None = None, created: datetime | None = None, spend: Spend
     ) -> Manifest | None:
         """As the real one: by the uuid, else the newest one, of that creationTime where there is one."""
         operation = "GetLogEvents" if uuid is not None else "DescribeLogStreams"
