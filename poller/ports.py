@@ -367,6 +367,10 @@ class Sink(Protocol):
         ...
 
 
+Callback = Callable[[Event], Awaitable[object] | object]
+"""A callable of the user's program, async or plain, that is called with an event."""
+
+
 class Toolbox(Protocol):
     """What a sink may use: shared, long-lived, closed by the application.
 

@@ -27,10 +27,10 @@ from poller.core.events import Event, short_type
 from poller.core.runs import KnownRun
 from poller.core.sight import Sight
 from poller.core.values import SinkSettings, parse_duration
-from poller.delivery.listeners import Callback, Listener, follow_events
+from poller.delivery.listeners import Listener, follow_events
 from poller.delivery.outlet import Outlet
 from poller.polling.loop import Scope
-from poller.ports import Clock
+from poller.ports import Callback, Clock
 from poller.settings.checks import misspelt_event
 from poller.settings.load import settings_from
 from poller.settings.model import Settings, run_name
