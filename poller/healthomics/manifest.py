@@ -60,8 +60,10 @@ def run_of(
     uuid = stream.removeprefix(stream_prefix(run_id)) or None
     found: Snapshot | None = None
     for line in lines:
+        if found is not None and found.status in ENDS:
+            break
         fields = _fields_of(line, run_id, uuid, include)
-        if fields is None or (found is not None and found.status in ENDS):
+        if fields is None:
             continue
         times = {name: _moment(fields.get(name)) for name in TIMES_OF_A_RUN}
         known_times = {name: stamp(moment) for name, moment in times.items() if moment is not None}
