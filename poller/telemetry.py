@@ -19,13 +19,10 @@ import threading
 from collections.abc import Mapping
 from functools import cache
 from types import TracebackType
-from typing import Final, Literal, TextIO
+from typing import Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
-
-Level = Literal["debug", "info", "warning", "error"]
-Format = Literal["auto", "console", "json"]
 
 MASK: Final = "[hidden]"
 SHORTEST_SECRET: Final = 4

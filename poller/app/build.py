@@ -24,8 +24,6 @@ from poller.ports import Clock
 from poller.settings.model import AwsSettings, RunName, Settings, WatchSettings, run_name
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
 
-Chance = Callable[[], float]
-
 
 @dataclass(slots=True)
 class Parts:
@@ -67,7 +65,6 @@ async def open_parts(
     *,
     holder: str | None = None,
     clock: Clock | None = None,
-    chance: Chance | None = None,
     more_outlets: Sequence[Outlet] = (),
 ) -> AsyncIterator[Parts]:
     """Put a poller together, and close what it opened at the end.
@@ -98,7 +95,7 @@ async def open_parts(
         return [*made, *more_outlets]
 
     store = open_store(settings.store.url, directory=directory)
-    foundation = foundation_of(store, clock, chance or random.random)
+    foundation = foundation_of(store, clock, random.random)
     try:
         await store.open()
         if holder is not None:

@@ -54,17 +54,15 @@ class HealthOmics:
         endpoint_url: str | None = None,
         logs_endpoint_url: str | None = None,
         include: tuple[str, ...] = (),
-        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.sessions = sessions
         self.clock = clock
         self.region = region
         self._identity = {"profile": profile, "role_arn": role_arn, "external_id": external_id}
         self.endpoint_url = endpoint_url
-        named = (environ.get(name) for name in LOGS_ADDRESSES)
+        named = (os.environ.get(name) for name in LOGS_ADDRESSES)
         self.logs_endpoint_url = logs_endpoint_url or next((url for url in named if url), None)
         self.include = include
-        self.environ = environ
         self._prepared: Any = None
         self._logs = WorkflowLogs(self._logs_client, clock, include)
 
@@ -124,7 +122,7 @@ class HealthOmics:
         """The account of the credentials; None behind a custom endpoint, unless AWS_ENDPOINT_URL_STS names one."""
         operation = "GetCallerIdentity"
         try:
-            if not self.environ.get("AWS_ENDPOINT_URL_STS") and await self._is_emulated():
+            if not os.environ.get("AWS_ENDPOINT_URL_STS") and await self._is_emulated():
                 return None
             sts = await self.sessions.client("sts", region=self.region, **self._identity)
             answer = await sts.get_caller_identity()

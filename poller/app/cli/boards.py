@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -175,7 +175,3 @@ def spell_span(span: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit} {seconds % size // lesser_size:02d}{lesser}"
     return f"{seconds}s"
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)

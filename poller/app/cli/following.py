@@ -4,7 +4,7 @@ Pure. A run is followed for one incarnation: the one that its first event tells 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from poller.app.cli.exits import ExitCode
@@ -35,7 +35,6 @@ class Followed:
     note: str | None = None
     code: ExitCode | None = None
     seen: bool = False
-    events: int = field(default=0)
     region: str | None = None
 
     def take(self, event: Event) -> None:
@@ -46,7 +45,6 @@ class Followed:
         self.seen = True
         self.uuid = self.uuid or uuid
         self.name = event.data.get("name") or self.name
-        self.events += 1
         if event.kind in _LOST:
             self.note, self.code = event.kind, ExitCode.LOST
             return

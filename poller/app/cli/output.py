@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Output:
     """Two streams. Raises, from each method that writes data: BrokenPipeError once nobody reads it."""
 
-    def __init__(self, data: TextIO | None = None, talk: TextIO | None = None) -> None:
-        self._data = data or sys.stdout
-        self._talk = talk or sys.stderr
+    def __init__(self) -> None:
+        self._data: TextIO = sys.stdout
+        self._talk: TextIO = sys.stderr
 
     @property
     def on_terminal(self) -> bool:

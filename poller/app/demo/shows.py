@@ -3,7 +3,6 @@
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -118,8 +117,4 @@ def delay_of(received: Received) -> float | None:
     """Seconds from the service's own stamp to the acknowledgement; None where it gave none."""
     if received.event.data.get("occurred_at_source") in (None, "observed_at"):
         return None
-    return (received.at - _moment(received.event)).total_seconds()
-
-
-def _moment(event: Event) -> datetime:
-    return event.time
+    return (received.at - received.event.time).total_seconds()

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +23,7 @@ from poller.app.daemon import holder_name, run_parts
 from poller.app.demo.judge import Report, judge
 from poller.app.demo.receiver import Receiver, listening
 from poller.app.demo.shows import Show, show_on
-from poller.emulator import Emulator, RunSpec, Scenario, demo_scenario
+from poller.emulator import Emulator, RunSpec, demo_scenario
 from poller.settings.load import load_settings
 
 LONGEST: Final = 27.0
@@ -61,9 +60,9 @@ secret = "${{DEMO_WEBHOOK_SECRET}}"
 """
 
 
-async def perform(out: Output, scenario: Scenario | None = None) -> bool:
+async def perform(out: Output) -> bool:
     """Play the whole demonstration; whether everything was told that had to be."""
-    scenario = scenario or demo_scenario()
+    scenario = demo_scenario()
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
     receiver = Receiver(secret)
     started = time.monotonic()
@@ -161,7 +160,7 @@ def _conclude(out: Output, report: Report, receiver: Receiver, calls: Mapping[st
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else timedelta(0).total_seconds()
+    return sum(values) / len(values) if values else 0.0
 
 
 @contextmanager
