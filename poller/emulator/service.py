@@ -6,7 +6,6 @@ Those about batches are in `batch_operations.py`.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -37,8 +36,6 @@ from poller.emulator.starting import LIFE_TAG, request_of, run_asked, spec_of
 from poller.emulator.tasks import tasks_of
 from poller.emulator.world import World
 
-__all__ = ["Request", "Service"]  # a caller needs both
-
 TASK_STATUSES: Final = STATUSES - {"DELETED"}
 
 Operation = Callable[[Request, Conditions], Answer]
@@ -56,13 +53,12 @@ class Service:
         world: World,
         new_life: Callable[[str | None], Life],
         *,
-        batches: Batches | None = None,
-        paging: Paging | None = None,
+        batches: Batches,
+        paging: Paging,
         pace: Pace | None = None,
     ) -> None:
         self.world, self._new_life = world, new_life
-        self.batches = batches if batches is not None else Batches(world, random.Random(0))  # noqa: S311  # plausible ids
-        self.paging = paging if paging is not None else Paging()
+        self.paging = paging
         self._operations: Mapping[str, Operation] = {
             "GetRun": self._get_run,
             "ListRuns": self._list_runs,
@@ -72,7 +68,7 @@ class Service:
             "CancelRun": self._cancel_run,
             "DeleteRun": self._delete_run,
             "GetRunGroup": self._get_run_group,
-            **BatchOperations(self.batches, self.paging, new_life, pace or {}).by_name,
+            **BatchOperations(batches, paging, new_life, pace or {}).by_name,
         }
 
     def answer(

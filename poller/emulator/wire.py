@@ -28,7 +28,6 @@ LIST_MEMBERS: Final = frozenset(
         "storageCapacity", "storageType", "creationTime", "startTime", "stopTime",
     }
 )  # fmt: skip
-OPEN: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING"})
 STORAGE_TYPE: Final = "STATIC"  # where nothing is said, after the model's text
 STATIC_CAPACITY_GIB: Final = 1200
 SENTENCES: Final = dict(FAILURES)

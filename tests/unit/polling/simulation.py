@@ -31,8 +31,9 @@ from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
 from poller.emulator.paging import Paging
 from poller.emulator.quota import Quota
+from poller.emulator.requests import Request
 from poller.emulator.runs import RunSpec
-from poller.emulator.service import Request, Service
+from poller.emulator.service import Service
 from poller.emulator.starting import usual_setting
 from poller.emulator.world import World
 from poller.foundation import Foundation
