@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 from poller.emulator.batch_specs import BatchSpec, any_life
-from poller.emulator.chance import chance
+from poller.emulator.chance import chance, id_by, uuid_by
 from poller.emulator.errors import Refused
 from poller.emulator.instants import datetime_of
 from poller.emulator.lists import KeyMaker
@@ -118,7 +117,7 @@ class Batches:
         batch = Batch(
             spec=spec,
             id=batch_id,
-            uuid=str(UUID(int=rng.getrandbits(128), version=4)),
+            uuid=uuid_by(rng),
             scope=self.world.scope,
             key=self._keys.key(created),
             created=created,
@@ -317,7 +316,7 @@ class Batches:
 
     def _free_id(self) -> str:
         while True:
-            batch_id = str(self._rng.randrange(1_000_000, 10_000_000))
+            batch_id = id_by(self._rng)
             if batch_id not in self._ids:
                 return batch_id
 
