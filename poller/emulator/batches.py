@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from poller.emulator.batch_specs import BatchSpec, any_life
 from poller.emulator.chance import chance, id_by, uuid_by
-from poller.emulator.errors import Refused
+from poller.emulator.errors import Refused, not_found
 from poller.emulator.instants import datetime_of
 from poller.emulator.lists import KeyMaker
 from poller.emulator.lives import ENDS, GONE
@@ -140,7 +140,7 @@ class Batches:
         """Raises: Refused (ResourceNotFoundException)."""
         batch = self._present.get(batch_id)
         if batch is None:
-            raise Refused("ResourceNotFoundException", f"Batch {batch_id} not found")
+            raise not_found(f"Batch {batch_id}")
         return batch
 
     def find(self, batch_id: str) -> Batch | None:
@@ -278,7 +278,7 @@ class Batches:
 
     def _present_run(self, run: Run) -> Run:
         if self.world.find(run.id) is not run:
-            raise Refused("ResourceNotFoundException", f"Run {run.id} not found")
+            raise not_found(f"Run {run.id}")
         return run
 
     # Its counters

@@ -21,7 +21,7 @@ from poller.emulator import answers, control
 from poller.emulator.account import Account, wall_clock
 from poller.emulator.answers import IDENTITY
 from poller.emulator.calls import Call
-from poller.emulator.errors import Refused
+from poller.emulator.errors import Refused, not_found
 from poller.emulator.faults import Asked, Fault
 from poller.emulator.requests import Request, routed
 from poller.emulator.scenario import Scenario
@@ -164,8 +164,7 @@ class Emulator(Account):
                     return self._close(call, fault.code or str(fault.http_status), answers.faulty(fault, operation))
                 case "hidden" if asked.run_id is not None or operation == "GetBatch":
                     what = f"Run {asked.run_id}" if asked.run_id is not None else f"Batch {asked.batch_id}"
-                    code = "ResourceNotFoundException"
-                    return self._close(call, code, answers.error(code, f"{what} not found"))
+                    return self._refuse(call, not_found(what))
                 case "stale":
                     stale = fault.seconds
                 case "short_page":
@@ -179,11 +178,15 @@ class Emulator(Account):
             else:
                 answer = self._service.answer(wanted, self._instant(), items=items, stale=stale, short=short)
         except Refused as refused:
-            return self._close(call, refused.code, answers.error(refused.code, refused.message, operation=operation))
+            return self._refuse(call, refused)
         if spoiling is not None:
             self._close(call, spoiling.kind, None)
             return await answers.spoil(request, answer, spoiling)
         return self._close(call, str(answer.status), answers.good(answer, operation))
+
+    def _refuse(self, call: Call, refused: Refused) -> web.Response:
+        error = answers.error(refused.code, refused.message, operation=call.operation)
+        return self._close(call, refused.code, error)
 
     def _close(self, call: Call, outcome: str, response: R) -> R:
         self._log.closed(call, outcome, self._instant())

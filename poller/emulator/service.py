@@ -21,8 +21,6 @@ from poller.emulator.lists import Filters
 from poller.emulator.lives import STATUSES, Life
 from poller.emulator.paging import Paging
 from poller.emulator.requests import (
-    DIGITS,
-    DIGITS_WANTED,
     Answer,
     Conditions,
     Request,
@@ -139,15 +137,13 @@ class Service:
         return wire.listed([wire.encode(wire.task_item(run, task, index)) for task, index in page], token)
 
     def _get_run_task(self, request: Request, conditions: Conditions) -> Answer:
-        task_id = request.ids["taskId"]
-        if not DIGITS.fullmatch(task_id):
-            raise not_valid("taskId", task_id, DIGITS_WANTED)
+        task_id = id_in_path(request, "taskId")
         run, _index = self._run(request, conditions)
         for task in tasks_of(run):
             index = task.index_at(conditions.instant)
             if task.id == task_id and index >= 0:
                 return Answer(200, wire.encode(wire.task_answer(run, task, index)))
-        raise Refused("ResourceNotFoundException", f"Task {task_id} of run {run.id} not found")
+        raise not_found(f"Task {task_id} of run {run.id}")
 
     def _start_run(self, request: Request, conditions: Conditions) -> Answer:
         asked = run_asked(request.body)
@@ -180,7 +176,7 @@ class Service:
         stale, then = conditions.stale, conditions.instant
         run = self.world.get_at(run_id, then) if stale else self.world.get(run_id)
         if not run.visible(request.operation, conditions.now):
-            raise not_found(run_id)
+            raise not_found(f"Run {run_id}")
         return run, run.index_at(then) if stale else run.index
 
 

@@ -296,7 +296,7 @@ class World:
         """The run that holds the id now. Raises: Refused (ResourceNotFoundException)."""
         run = self._present.get(run_id)
         if run is None:
-            raise not_found(run_id)
+            raise not_found(f"Run {run_id}")
         return run
 
     def get_at(self, run_id: str, instant: int) -> Run:
@@ -304,7 +304,7 @@ class World:
         for run in self._incarnations.get(run_id, ()):
             if run.exists_at(run.index_at(instant)):
                 return run
-        raise not_found(run_id)
+        raise not_found(f"Run {run_id}")
 
     def page(
         self, filters: Filters, limit: int, after: int | None, shown: Shown | None = None, *, skip: int = 0

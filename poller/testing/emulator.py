@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 import pytest
 
@@ -34,6 +34,7 @@ from poller.emulator import (
 from poller.emulator.account import Lives
 from poller.emulator.batch_specs import BatchOptions
 from poller.emulator.groups import GroupOptions
+from poller.emulator.paging import Mode
 from poller.emulator.runs import RunOptions
 
 # An in-process call is microseconds of work for each run that it starts; longer than this, and the thread is gone.
@@ -61,7 +62,7 @@ class Settings(TypedDict, total=False):
     quota_per_second: Mapping[str, float] | float | None
     foreign_calls_per_second: Mapping[str, float]
     counters_lag_seconds: float
-    paging: Literal["cursor", "offset"]
+    paging: Mode
     token_seconds: float | None
 
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import looptime
@@ -29,7 +29,7 @@ from poller.emulator.batches import Batches
 from poller.emulator.errors import Refused
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
-from poller.emulator.paging import Paging
+from poller.emulator.paging import Mode, Paging
 from poller.emulator.quota import Quota
 from poller.emulator.requests import Request
 from poller.emulator.runs import RunSpec
@@ -99,7 +99,7 @@ class SimulatedService:
     latency: float = LATENCY
     counters_lag: float = 0.0
     page_size: int = 100
-    paging: Literal["cursor", "offset"] = "cursor"
+    paging: Mode = "cursor"
     calls: Counter[str] = field(default_factory=Counter)
     times: list[tuple[float, str, str | None]] = field(default_factory=list)
     manifests: dict[tuple[str, str], tuple[float, Snapshot]] = field(default_factory=dict)
