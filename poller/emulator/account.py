@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
 from poller.emulator.batch_specs import BatchOptions, BatchSpec, LifeOf, Numbered
 from poller.emulator.batches import Batches, BatchTransition
@@ -31,12 +31,23 @@ from poller.emulator.world import Transition, World
 Lives = Life | str | None | Callable[[int], Life]
 
 
+class AccountOptions(TypedDict, total=False):
+    """What an emulator takes beside its scenario; the meaning of each is told at `Emulator`."""
+
+    speed: float
+    seed: int
+    account_id: str
+    region: str
+    quota_per_second: Mapping[str, float] | float | None
+    now: Callable[[], datetime]
+
+
 def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
 class Account:
-    """A HealthOmics of one account and region. Its arguments are those of `Emulator`."""
+    """A HealthOmics of one account and region. Its options are told at `Emulator`."""
 
     def __init__(
         self,
@@ -91,6 +102,11 @@ class Account:
             self._world.start(spec, self._instant())
         for batch in self.scenario.batches:
             self.start_batch_as(batch)
+
+    @property
+    def region(self) -> str:
+        """Whose ARNs it gives."""
+        return self._world.region
 
     # Runs
 
