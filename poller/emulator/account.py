@@ -99,7 +99,7 @@ class Account:
             self._faults.add_outage(outage, now)
         self._quota.call_foreign(self.scenario.foreign_calls_per_second, now)
         for spec in self.scenario.runs:
-            self._world.start(spec, self._instant())
+            self.start_run_as(spec)
         for batch in self.scenario.batches:
             self.start_batch_as(batch)
 
@@ -117,8 +117,16 @@ class Account:
         Options are those of `RunSpec`. Raises: Refused for an id in use or no room; KeyError for an unknown life's
         name.
         """
-        spec = RunSpec(life=life if isinstance(life, Life) else self._life_named(life, self._rng), **options)
+        made = life if isinstance(life, Life) else self._life_named(life, self._rng)
+        return self.start_run_as(RunSpec(life=made, **options))
+
+    def start_run_as(self, spec: RunSpec) -> str:
+        """As `start_run`, of a run that is written down already, as those of a scenario are."""
         return self._world.start(spec, self._instant()).id
+
+    def usual_life(self) -> Life:
+        """The life of a run that is started without one: the scenario's default, or one drawn by chance."""
+        return self._life_named(None, self._rng)
 
     def start_runs(
         self, number: int, life: Life | str | None = None, *, every: float = 0.0, **options: Unpack[RunOptions]

@@ -11,9 +11,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -96,7 +96,7 @@ async def _play(
             await anyio.sleep(LOOK_EVERY)
             if waiting and _sees(parts):  # runs start once somebody looks, so that each status can be seen
                 for run in waiting:
-                    emulator.start_run(**_options(run))
+                    emulator.start_run_as(run)
                 waiting.clear()
             for one in receiver.received[shown:]:
                 shown += 1
@@ -113,11 +113,6 @@ def _sees(parts: Parts) -> bool:
     """Whether the daemon has had an answer."""
     rounds = parts.scopes[0].rounds
     return rounds is not None and rounds.access.sight.last_success_at is not None
-
-
-def _options(run: RunSpec) -> dict[str, Any]:
-    """A run of the scenario as the emulator starts one."""
-    return {member.name: getattr(run, member.name) for member in fields(run)}
 
 
 def _all_ended(emulator: Emulator) -> bool:
