@@ -16,7 +16,7 @@ from poller.core.runs import Json, KnownRun
 from poller.ports import Round, ScopeState, WatchRow
 from poller.store import remembered
 from poller.store.schema import batches as batches_table
-from poller.store.schema import deliveries, events, in_stage, incarnations, is_live, numbering, runs, scopes, watches
+from poller.store.schema import deliveries, events, has_head, incarnations, is_live, numbering, runs, scopes, watches
 from poller.store.schema import snapshots as snapshots_table
 from poller.store.schema import stays as stays_table
 from poller.store.statements import portions, put, upsert
@@ -311,10 +311,7 @@ def _put_incarnation() -> Insert:
 @cache
 def _owe() -> Insert:
     """Owe an event to a sink: at the head of its lane if nobody else is there, else waiting behind."""
-    head = deliveries.alias("head")
-    taken = exists().where(
-        head.c.sink == bindparam("to_sink"), head.c.lane == bindparam("in_lane"), in_stage("ready", "claimed", of=head)
-    )
+    taken = has_head(bindparam("to_sink"), bindparam("in_lane"))
     return insert(deliveries).values(
         sink=bindparam("to_sink"),
         lane=bindparam("in_lane"),

@@ -11,7 +11,18 @@ from poller.core.deliveries import DeliveryRow, DeliveryState
 from poller.core.events import Event
 from poller.ports import RunRow, SinkRow
 from poller.store import remembered
-from poller.store.schema import deliveries, in_stage, is_live, is_owed, is_settled, numbering, runs, sinks, snapshots
+from poller.store.schema import (
+    HEAD,
+    deliveries,
+    in_stage,
+    is_live,
+    is_owed,
+    is_settled,
+    numbering,
+    runs,
+    sinks,
+    snapshots,
+)
 from poller.store.schema import events as events_table
 
 STATE_OF: Final = {
@@ -150,7 +161,7 @@ def _delivery_row(row: Any) -> DeliveryRow:
         run_id=row.run_id,
         position=row.position,
         attempts=row.attempts,
-        due=row.due if row.stage in ("ready", "claimed") else None,
+        due=row.due if row.stage in HEAD else None,
         recorded_at=row.recorded_at,
         settled_at=row.settled_at,
         error=row.error,
