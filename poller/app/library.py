@@ -134,13 +134,12 @@ class Poller:
         if self._entered:
             raise PollerError("a Poller is entered once; make another one")
         self._entered = True
-        held = holder_name() if self.settings.store.url not in ("sqlite://", "sqlite:///:memory:") else None
         try:
             self._parts = parts = await self._opened.enter_async_context(
                 open_parts(
                     self.settings,
                     Path.cwd(),
-                    holder=held,
+                    holder=holder_name(),
                     clock=self._clock,
                     more_outlets=_callback_outlets(self._callables, self.settings.sinks),
                 )

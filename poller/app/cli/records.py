@@ -17,7 +17,7 @@ from poller.ports import RunRow, Store
 from poller.settings.load import Loaded
 from poller.settings.model import RunName, Settings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
-from poller.store.opening import open_store
+from poller.store.opening import in_memory, open_store
 
 
 class NamedRun(NamedTuple):
@@ -136,7 +136,7 @@ async def open_record(config: Path | None, aws: AwsOptions = NO_AWS, *, make: bo
     loaded = load_configuration(config, aws)
     url = loaded.settings.store.url
     store = open_store(url, directory=loaded.directory)
-    if url in ("sqlite://", "sqlite:///:memory:"):
+    if in_memory(url):
         raise PollerError(f"{loaded.path}: [store] url: this record lives in the memory of the daemon alone")
     if not make and not await anyio.Path(store.location).exists():
         raise PollerError(f"there is no record yet at {store.location}: `omics-poller run -c {loaded.path}` makes it")
