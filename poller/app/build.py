@@ -75,7 +75,7 @@ async def open_parts(
     """
     from poller.aws import AwsSessions
     from poller.healthomics.service import HealthOmics
-    from poller.sinks.registry import load_sink
+    from poller.sinks.registry import close_sink, load_sink
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
@@ -137,9 +137,7 @@ async def open_parts(
         for service in services:
             await service.close()
         for outlet in outlets:
-            close = getattr(outlet.sink, "close", None)
-            if close is not None:
-                await close()
+            await close_sink(outlet.sink)
         await tools.close()
         await store.close()
 

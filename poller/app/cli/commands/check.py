@@ -305,16 +305,11 @@ async def _record(store: "Store") -> str | None:
 
 
 async def _sink(settings: Any, tools: "Tools") -> str | None:
-    from poller.sinks.registry import load_sink
+    from poller.sinks.registry import opened_sink
 
-    sink = load_sink(settings.type)(settings, tools)
-    try:
-        ask = getattr(sink, "probe", None)
+    async with opened_sink(settings, tools) as sink:
+        ask: Callable[[], Awaitable[str | None]] | None = getattr(sink, "probe", None)
         return "has nothing to try" if ask is None else await ask()
-    finally:
-        close = getattr(sink, "close", None)
-        if close is not None:
-            await close()
 
 
 async def _tried(what: str, attempt: Callable[[], Awaitable[str | None]], *, said: str) -> Finding:
