@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from poller.app.build import resolve_regions, scope_name
+from poller.app.build import configured_scopes
 from poller.app.cli.options import NO_AWS, AwsOptions, load_configuration, parse_runs
 from poller.core.errors import ConfigError, PollerError
 from poller.core.events import stamp
@@ -78,18 +78,17 @@ class Record:
         settings = self.loaded.settings
         known = {state.name: state for state in await self.store.scopes()}
         try:
-            regions = resolve_regions(settings)
+            scopes = configured_scopes(settings)
         except ConfigError:
             if len(settings.aws) != 1 or len(known) != 1:
                 raise
             (one,) = known.values()  # nothing here tells the region, as the daemon's environment may; the record does
             return Scopes(settings, [Address(one.name, one.region, one.account_id)])
-        addresses = []
-        for aws, region in zip(settings.aws, regions, strict=True):
-            name = scope_name(aws, region)
-            account_id = known[name].account_id if name in known else None
-            addresses.append(Address(name, region, account_id or account_of(aws)))
-        return Scopes(settings, addresses)
+        learned = {name: state.account_id for name, state in known.items()}
+        return Scopes(
+            settings,
+            [Address(one.name, one.region, learned.get(one.name) or account_of(one.aws)) for one in scopes],
+        )
 
     async def runs(self, texts: Sequence[str]) -> list[NamedRun]:
         """The runs that were typed, each once. Raises: ConfigError for one that no scope here can hold."""
