@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,21 +60,31 @@ class Scopes:
         """The names that go with `places`, `name` itself first."""
         return [name, *(other for place in self.places(name) if (other := self.addresses[place].name) != name)]
 
+    def spelled(self, name: str, run_id: str) -> str:
+        """A run of a scope as one types it: by its bare id, where there is but one scope."""
+        return run_id if len(self.addresses) == 1 else f"{name}:{run_id}"
+
     def discovers(self, name: str) -> bool:
         """Whether the configuration has runs of this scope discovered."""
         watches = watches_by_scope(self.settings)
         return any(watch.discover for place in self.places(name) for watch in watches[place])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """An open record, and the configuration that names it."""
 
     store: Store
     loaded: Loaded
+    _scopes: Scopes | None = field(default=None, init=False)
 
     async def scopes(self) -> Scopes:
         """The scopes of the configuration. Raises: ConfigError if a region cannot be found."""
+        if self._scopes is None:
+            self._scopes = await self._found_scopes()
+        return self._scopes
+
+    async def _found_scopes(self) -> Scopes:
         settings = self.loaded.settings
         known = {state.name: state for state in await self.store.scopes()}
         try:
