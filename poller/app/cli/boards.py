@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from poller.app.cli.exits import ExitCode
-from poller.app.cli.following import Followed
+from poller.app.cli.following import Followed, is_step
 from poller.app.cli.output import Output, printable
 from poller.core.events import POLLER_PREFIX, Event, stamp
 
@@ -154,6 +154,11 @@ class LiveBoard:
         return Group(table, *(Text(line, style="dim") for line in below))
 
 
+def word_of(event: Event) -> str:
+    """The status that a run entered, or in capitals what else was told."""
+    return event.status or "" if is_step(event) else event.kind.upper()
+
+
 def words_of(event: Event) -> str:
     """An event in one line: when, which run, what, and why if that is known."""
     data = event.data
@@ -161,7 +166,7 @@ def words_of(event: Event) -> str:
         parts = [stamp(event.time), event.kind, event.subject, data.get("detail")]
     else:
         previous = data.get("previous_status")
-        what = event.status if event.kind == (event.status or "").lower() else event.kind.upper()
+        what = word_of(event)
         step = f"{previous} -> {what}" if previous and previous != what else what
         reason = data.get("failure_reason") or data.get("status_message")
         parts = [stamp(event.time), event.subject, step, data.get("name"), reason]

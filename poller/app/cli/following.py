@@ -48,7 +48,7 @@ class Followed:
         if event.kind in _LOST:
             self.note, self.code = event.kind, ExitCode.LOST
             return
-        if event.kind != (event.status or "").lower():
+        if not is_step(event):
             self.note = event.kind  # contradicted, unknown_status: no step of its life
             return
         self.status, self.since, self.note = event.status, event.time, event.data.get("failure_reason")
@@ -58,6 +58,11 @@ class Followed:
         if self.until is not None and passed(self.until, event):
             return ExitCode.OK
         return _CODES[event.status or ""] if event.terminal else None
+
+
+def is_step(event: Event) -> bool:
+    """Whether it says that its run entered `status`; what else is told of a run is no step of its life."""
+    return event.status is not None and event.kind == event.status.lower()
 
 
 def passed(until: str, event: Event) -> bool:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from poller.app.cli.boards import STYLES
+from poller.app.cli.boards import STYLES, word_of
 from poller.app.cli.output import Output
 from poller.app.demo.receiver import Received
-from poller.core.events import Event
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,11 +105,6 @@ class LiveShow(Show):
 def show_on(out: Output, started: float) -> Show:
     """The show for where the output goes."""
     return LiveShow(out, started) if out.on_terminal else Show(out, started)
-
-
-def word_of(event: Event) -> str:
-    """The status, or what else was told."""
-    return event.status or "" if event.kind == (event.status or "").lower() else event.kind.upper()
 
 
 def delay_of(received: Received) -> float | None:
