@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import anyio
+
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
 from poller.core.errors import ConfigError
@@ -45,6 +47,12 @@ class Parts:
     def polling(self) -> dict[str, Callable[..., Awaitable[None]]]:
         """What runs for each scope, by the name of the part."""
         return {f"poll {scope.name}": scope.run for scope in self.scopes}
+
+    async def finish_looks(self) -> None:
+        """Look no more, and return once the answers in flight are committed. The caller sets the deadline."""
+        async with anyio.create_task_group() as finishing:
+            for scope in self.scopes:
+                finishing.start_soon(scope.finish_looks)
 
     @property
     def addresses(self) -> list[Address]:

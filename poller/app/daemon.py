@@ -86,9 +86,7 @@ async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] =
             await stop.wait()
             log.info("daemon.stopping", grace_seconds=grace)
             with anyio.move_on_after(min(ANSWERS_SECONDS, grace / 2)):
-                async with anyio.create_task_group() as finishing:
-                    for scope in parts.scopes:
-                        finishing.start_soon(scope.finish_looks)
+                await parts.finish_looks()
             asking.cancel_scope.cancel()
         with anyio.move_on_after(grace / 2):
             await parts.dispatcher.drained()

@@ -295,9 +295,7 @@ class Poller:
                     finishing.start_soon(listener.leave)
             return
         with anyio.move_on_after(ANSWERS_SECONDS):  # an answer that does not come must not take the callbacks' time
-            async with anyio.create_task_group() as finishing:
-                for scope in self._parts.scopes:
-                    finishing.start_soon(scope.finish_looks)
+            await self._parts.finish_looks()
         position = await self._parts.foundation.store.last_position()
         async with anyio.create_task_group() as finishing:
             finishing.start_soon(self._parts.dispatcher.drained)
