@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.following import Followed, is_step
-from poller.app.cli.output import Output, printable
+from poller.app.cli.output import Output, empty_table, printable
 from poller.core.events import POLLER_PREFIX, Event, stamp
 
 if TYPE_CHECKING:
@@ -89,14 +89,9 @@ class LiveBoard:
         tasks: Callable[[Followed], object | None],
         now: Callable[[], datetime],
     ) -> None:
-        from rich.live import Live
-
         self._runs, self._tasks, self._now = runs, tasks, now
         self._said = ""
-        self._console = out.console()
-        self._live = Live(
-            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=False
-        )
+        self._live = out.live()
 
     def event(self, event: Event) -> None:
         if event.type.startswith(POLLER_PREFIX):
@@ -124,16 +119,14 @@ class LiveBoard:
             self._live.stop()
 
     def _drawn(self) -> "RenderableType":
-        from rich.box import SIMPLE_HEAD
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
-        room = max(self._console.height - 6, 3)
+        room = max(self._live.console.height - 6, 3)
         shown = sorted(self._runs, key=lambda run: run.code is not None)[:room]
         kept = {id(run) for run in shown}
         now = self._now()
-        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        table = empty_table()
         for column in ("Run", "Name", "Status", "For", "Tasks", ""):
             table.add_column(column, no_wrap=column in ("Run", "Status", "For", "Tasks"))
         for run in self._runs:
