@@ -166,6 +166,11 @@ def words_of(event: Event) -> str:
     return "  ".join(printable(" ".join(str(part).split())) for part in parts if part)
 
 
+def listed(event: Event) -> str:
+    """An event of the record in one line: its position, then its words."""
+    return f"{event.position:>8}  {words_of(event)}"
+
+
 def spell_span(span: timedelta) -> str:
     """A span as people say it: 59s, 12m 05s, 3h 04m, 2d 03h."""
     seconds = max(int(span.total_seconds()), 0)
