@@ -104,6 +104,8 @@ def take(budget: Budget, now: float) -> Budget:
 
 def held_back(budget: Budget, now: float, *, waiting: bool) -> Budget:
     """Note whether calls wait for tokens, and let the rate grow for the time in which they did."""
+    if budget.limited_since is None and not waiting:
+        return budget
     if budget.limited_since is not None:
         seconds = min(now - budget.limited_since, LONGEST_CLIMB)
         gained = seconds * (RISE + STEEPER * (budget.climbed + seconds / 2))

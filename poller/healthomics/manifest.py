@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from poller.core.events import stamp
-from poller.core.machine import ENDS
 from poller.core.runs import Json, Snapshot
+from poller.core.statuses import ENDS
 from poller.healthomics.moments import TIMES_OF_A_RUN, moment_of
 from poller.healthomics.parse import json_of, members_kept
 

@@ -6,20 +6,22 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, bindparam, case, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Insert, Table, delete, exists, func, insert, select, tuple_, update
 
 from poller.core.batches import KnownBatch
-from poller.core.events import Draft, Event
-from poller.core.overdue import Stays
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.routing import Route, owed_to
 from poller.core.runs import Json, KnownRun
+from poller.core.stays import Stays
 from poller.ports import Round, ScopeState, WatchRow
 from poller.store import remembered
 from poller.store.schema import batches as batches_table
-from poller.store.schema import deliveries, events, has_head, incarnations, is_live, numbering, runs, scopes, watches
+from poller.store.schema import events, incarnations, is_live, numbering, runs, scopes, sinks, watches
 from poller.store.schema import snapshots as snapshots_table
 from poller.store.schema import stays as stays_table
 from poller.store.statements import portions, put, upsert
+from poller.store.telling import owe
 
 
 def commit_round(connection: Connection, round_: Round, routes: Sequence[Route]) -> list[Event]:
@@ -46,6 +48,8 @@ def commit_round(connection: Connection, round_: Round, routes: Sequence[Route])
     _put_stays(connection, round_)
     if round_.state is not None:
         _put_scope(connection, round_.state)
+    for sink, since in round_.failing.items():
+        connection.execute(update(sinks).where(sinks.c.name == sink).values(failing_since=since))
     return _record(connection, round_, routes) if round_.drafts else []
 
 
@@ -228,12 +232,12 @@ def _record(connection: Connection, round_: Round, routes: Sequence[Route]) -> l
         )
         owed_rows += [
             {"to_sink": sink, "in_lane": draft.source, "of_position": position, "from_moment": round_.at}
-            for sink in owed_to(routes, draft.type)
+            for sink in owed_to(routes, draft.type, draft.subject)
         ]
     connection.execute(update(numbering).values(last_position=last + len(drafts)))
     connection.execute(insert(events), event_rows)
     if owed_rows:
-        connection.execute(_owe(), owed_rows)
+        connection.execute(owe(), owed_rows)
     return recorded
 
 
@@ -302,19 +306,6 @@ def _put_incarnation() -> Insert:
             "next_sequence": new.next_sequence,
             "updated_at": new.updated_at,
         },
-    )
-
-
-@cache
-def _owe() -> Insert:
-    """Owe an event to a sink: at the head of its lane if nobody else is there, else waiting behind."""
-    taken = has_head(bindparam("to_sink"), bindparam("in_lane"))
-    return insert(deliveries).values(
-        sink=bindparam("to_sink"),
-        lane=bindparam("in_lane"),
-        position=bindparam("of_position"),
-        due=bindparam("from_moment"),
-        stage=case((taken, "waiting"), else_="ready"),
     )
 
 

@@ -7,7 +7,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
 from poller.core.events import Event
-from poller.store.schema import deliveries, events, incarnations, is_live, is_owed, runs, sinks, snapshots, stays
+from poller.store.schema import (
+    attempts,
+    deliveries,
+    events,
+    incarnations,
+    is_live,
+    is_owed,
+    runs,
+    sinks,
+    snapshots,
+    stays,
+)
 from poller.store.telling import promote
 
 TOMBSTONES_STAY: Final = timedelta(days=365)
@@ -53,6 +64,10 @@ def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> boo
     owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
     ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
     connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))
+    of_its = attempts.c.delivery_id.in_(
+        select(deliveries.c.id).where(deliveries.c.position.in_(select(events.c.position).where(of_run)))
+    )
+    connection.execute(delete(attempts).where(of_its))
     promote(connection, ids, at)
     return True
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from poller.core.claims import Claim, Claims
 from poller.core.lists import ENDED_LISTS, WHOLE, ListName, Part
-from poller.core.machine import ACTIVE
 from poller.core.planner import GetRunLook, ListLook, Planner
 from poller.core.runs import KnownRun, Question
+from poller.core.statuses import ACTIVE
 
 
 def known(run_id: str, status: str | None = "RUNNING", question: Question | None = None) -> KnownRun:
@@ -95,7 +95,7 @@ def test_one_reader_for_each_list_and_one_get_run_for_each_run() -> None:
     assert [one.run_id for one in get_runs(planner, 0)] == ["9"]
     planner.follow(known("9", None, Question.FIRST), 0)
     assert get_runs(planner, 0) == []
-    planner.landed("9", 1, answered=True)
+    planner.run_answered("9", 1)
     planner.follow(known("9", None, Question.FIRST), 1)
     assert get_runs(planner, 5.9) == []
     assert len(get_runs(planner, 6)) == 1
@@ -241,6 +241,17 @@ def test_a_page_that_shows_a_missing_run_after_all_spares_the_get_run() -> None:
     assert get_runs(planner, 0.2) == []
 
 
+def test_a_missing_run_about_which_get_run_failed_is_asked_about_again_and_not_left_to_lists() -> None:
+    planner = planner_of("RUNNING", "RUNNING", "RUNNING", low=0.1, high=60)
+    read(planner, 0, shows={"RUNNING": ["0", "1"]})  # "2" is missing
+    assert read(planner, 0.2, shows={}) == []
+    assert [look.run_id for look in get_runs(planner, 0.2)] == ["2"]
+    planner.run_failed("2", 1)
+    assert get_runs(planner, 0.9) == []
+    assert planner.next_due(0.9) == 1
+    assert [look.run_id for look in get_runs(planner, 1)] == ["2"]
+
+
 # --- urgency ----------------------------------------------------------------------------------------------------------
 
 
@@ -377,7 +388,7 @@ def test_each_run_is_asked_again_no_sooner_than_its_own_watch_says() -> None:
         planner.follow(known(run_id, "RUNNING" if run_id == "0" else "PENDING", Question.END), 0)
     assert len(get_runs(planner, 0)) == 2
     for run_id in ("0", "1"):
-        planner.landed(run_id, 0, answered=True)
+        planner.run_answered(run_id, 0)
         planner.follow(known(run_id, "RUNNING" if run_id == "0" else "PENDING", Question.END), 0)
     assert [look.run_id for look in get_runs(planner, 1)] == ["0"]
     assert [look.run_id for look in get_runs(planner, 5)] == ["1"]

@@ -9,7 +9,7 @@ import pytest
 
 from poller.core.cadence import Pace
 from poller.core.errors import BadRequest, Denied
-from poller.core.machine import ENDS
+from poller.core.statuses import ENDS
 from poller.emulator.lives import Life
 from poller.polling.rules import Rule
 from tests.unit.polling.simulation import ACCOUNT, BRISK, Simulation, failing, simulated, virtually
