@@ -78,6 +78,10 @@ class Manifest:
     stream: str
 
 
+Spend = Callable[[str], Awaitable[None]]
+"""Awaited before a call, with the name of its operation: it returns once that may be made."""
+
+
 class RunService(Protocol):
     """HealthOmics of one account and region. Every failure is one of `core.errors.ServiceError`."""
 
@@ -103,17 +107,12 @@ class RunService(Protocol):
     async def get_run_group(self, group_id: str) -> GroupLimits: ...
 
     async def manifest(
-        self,
-        run_id: str,
-        *,
-        uuid: str | None = None,
-        created: datetime | None = None,
-        spend: Callable[[str], Awaitable[None]],
+        self, run_id: str, *, uuid: str | None = None, created: datetime | None = None, spend: Spend
     ) -> Manifest | None:
         """The run's manifest: of the incarnation with this uuid, else of the one created then, else of the newest one.
 
         None while there is none.
-        Args: `spend` is awaited before each call, with the name of its operation, and returns once that may be made.
+        Args: `spend` is awaited before each call.
         Raises: Denied also where CloudWatch Logs are not to be asked at all.
         """
         ...
@@ -448,6 +447,10 @@ class Sink(Protocol):
         Raises: Retry, Rejected, Partial (core.errors); any other exception means: try again later.
         """
         ...
+
+
+Callback = Callable[[Event], Awaitable[object] | object]
+"""A callable of the user's program, async or plain, that is called with an event."""
 
 
 class Toolbox(Protocol):

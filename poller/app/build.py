@@ -6,6 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
 
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
@@ -26,7 +29,8 @@ from poller.settings.model import AwsSettings, CohortSettings, Settings, WatchSe
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
 from poller.settings.texts import RunName, run_name
 
-Chance = Callable[[], float]
+if TYPE_CHECKING:
+    from poller.healthomics.service import HealthOmics
 
 
 @dataclass(slots=True)
@@ -45,6 +49,12 @@ class Parts:
     def polling(self) -> dict[str, Callable[..., Awaitable[None]]]:
         """What runs for each scope, by the name of the part."""
         return {f"poll {scope.name}": scope.run for scope in self.scopes}
+
+    async def finish_looks(self) -> None:
+        """Look no more, and return once the answers in flight are committed. The caller sets the deadline."""
+        async with anyio.create_task_group() as finishing:
+            for scope in self.scopes:
+                finishing.start_soon(scope.finish_looks)
 
     @property
     def addresses(self) -> list[Address]:
@@ -77,7 +87,6 @@ async def open_parts(
     *,
     holder: str | None = None,
     clock: Clock | None = None,
-    chance: Chance | None = None,
     more_outlets: Sequence[Outlet] = (),
 ) -> AsyncIterator[Parts]:
     """Put a poller together, and close what it opened at the end.
@@ -86,9 +95,7 @@ async def open_parts(
     name; `more_outlets` are sinks that come as objects, not as settings.
     Raises: ConfigError, StoreError.
     """
-    from poller.aws import AwsSessions
-    from poller.healthomics.service import HealthOmics
-    from poller.sinks.registry import make_sink
+    from poller.sinks.registry import close_sink, make_sink
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
@@ -108,31 +115,20 @@ async def open_parts(
         return [*made, *more_outlets]
 
     store = open_store(settings.store.url, directory=directory)
-    foundation = foundation_of(store, clock, chance or random.random)
+    foundation = foundation_of(store, clock, random.random)
     try:
         await store.open()
         if holder is not None:
             await store.hold(holder)
         include = tuple(settings.privacy.include)
         scopes = []
-        watched = watches_by_scope(settings)
-        for aws, region, watches in zip(settings.aws, resolve_regions(settings), watched, strict=True):
-            service = HealthOmics(
-                AwsSessions(now=clock.now),
-                clock,
-                region=region,
-                profile=aws.profile,
-                role_arn=aws.role_arn,
-                external_id=aws.external_id,
-                endpoint_url=aws.endpoint_url,
-                logs_endpoint_url=aws.logs_endpoint_url,
-                include=include,
-            )
+        for name, region, aws, watches in configured_scopes(settings):
+            service = service_of(aws, region, clock, include)
             services.append(service)
             scopes.append(
                 Scope(
                     foundation,
-                    place=Place(scope_name(aws, region), region, None),
+                    place=Place(name, region, None),
                     service=service,
                     instance=settings.daemon.instance,
                     pace=pace_of(settings),
@@ -150,9 +146,7 @@ async def open_parts(
         for service in services:
             await service.close()
         for outlet in outlets:
-            close = getattr(outlet.sink, "close", None)
-            if close is not None:
-                await close()
+            await close_sink(outlet.sink)
         await tools.close()
         await store.close()
 
@@ -178,21 +172,46 @@ def resolve_region(aws: AwsSettings) -> str:
     return str(region)
 
 
-def resolve_regions(settings: Settings) -> list[str]:
-    """The region of each `[[aws]]`, in their order. Raises: ConfigError, also if two scopes would have one name."""
-    regions = [resolve_region(aws) for aws in settings.aws]
-    names = [scope_name(aws, region) for aws, region in zip(settings.aws, regions, strict=True)]
+class ConfiguredScope(NamedTuple):
+    """An `[[aws]]` table: how the record names the scope, where that is, and what is watched in it."""
+
+    name: str
+    region: str
+    aws: AwsSettings
+    watches: tuple[WatchSettings, ...]
+
+
+def configured_scopes(settings: Settings) -> list[ConfiguredScope]:
+    """The scopes of a configuration, in its order. Raises: ConfigError, also if two of them would have one name."""
+    scopes: list[ConfiguredScope] = []
+    for aws, watches in zip(settings.aws, watches_by_scope(settings), strict=True):
+        region = resolve_region(aws)
+        scopes.append(ConfiguredScope(aws.name or region, region, aws, watches))
+    names = [scope.name for scope in scopes]
     for place, name in enumerate(names):
         if name in names[:place]:
             raise ConfigError(
                 f"[[aws]] tables number {names.index(name) + 1} and {place + 1} are both {name}: name them"
             )
-    return regions
+    return scopes
 
 
-def scope_name(aws: AwsSettings, region: str) -> str:
-    """How the record names a scope: as the table does, else by its region."""
-    return aws.name or region
+def service_of(aws: AwsSettings, region: str, clock: Clock, include: tuple[str, ...] = ()) -> "HealthOmics":
+    """HealthOmics as a table says that it is asked. Args: `include` are the private fields that are kept."""
+    from poller.aws import AwsSessions
+    from poller.healthomics.service import HealthOmics
+
+    return HealthOmics(
+        AwsSessions(now=clock.now),
+        clock,
+        region=region,
+        profile=aws.profile,
+        role_arn=aws.role_arn,
+        external_id=aws.external_id,
+        endpoint_url=aws.endpoint_url,
+        logs_endpoint_url=aws.logs_endpoint_url,
+        include=include,
+    )
 
 
 def pace_of(settings: Settings) -> Pace:

@@ -25,6 +25,7 @@ from poller.ports import Round
 from poller.settings.load import Loaded, load_settings
 from poller.settings.model import Settings
 from poller.settings.scopes import watches_anew
+from poller.sinks.registry import close_sink
 from poller.supervision import keep_running, start_running, start_side_by_side
 from poller.version import __version__
 
@@ -90,9 +91,7 @@ async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] =
             await stop.wait()
             log.info("daemon.stopping", grace_seconds=grace)
             with anyio.move_on_after(min(ANSWERS_SECONDS, grace / 2)):
-                async with anyio.create_task_group() as finishing:
-                    for scope in parts.scopes:
-                        finishing.start_soon(scope.finish_looks)
+                await parts.finish_looks()
             asking.cancel_scope.cancel()
         with anyio.move_on_after(grace / 2):
             await parts.dispatcher.drained()
@@ -177,12 +176,10 @@ def _watch_anew(parts: Parts, new: Settings) -> None:
 
 async def _closed(outlet: Outlet) -> None:
     """Free what a sink that left had opened; what it raises then is its own affair."""
-    close = getattr(outlet.sink, "close", None)
-    if close is not None:
-        try:
-            await close()
-        except Exception:
-            log.exception("sink.close_failed", sink=outlet.name)
+    try:
+        await close_sink(outlet.sink)
+    except Exception:
+        log.exception("sink.close_failed", sink=outlet.name)
 
 
 async def _keep_tidy(parts: Parts) -> None:

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +22,12 @@ from poller.sinks.file import FileSink
 from tests.unit.app.daemon_rig import Stage, file_sink, send_signal
 from tests.unit.app.library_rig import PATIENCE, quick_life, until
 
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Emulator() as emulator:
-        yield Stage(emulator, tmp_path)
+def stage(emulator: Emulator, tmp_path: Path) -> Stage:
+    return Stage(emulator, tmp_path)
 
 
 def sink_names(parts: Parts) -> list[str]:
