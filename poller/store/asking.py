@@ -234,7 +234,7 @@ def _record(connection: Connection, round_: Round, routes: Sequence[Route]) -> l
         )
         owed_rows += [
             {"to_sink": sink, "in_lane": draft.source, "of_position": position, "from_moment": round_.at}
-            for sink in owed_to(routes, draft.type, draft.subject)
+            for sink in owed_to(routes, draft.type, draft.data)
         ]
     connection.execute(update(numbering).values(last_position=last + len(drafts)))
     connection.execute(insert(events), event_rows)

@@ -83,10 +83,10 @@ def _samples(settings: "SinkSettings") -> "tuple[list[Event], list[str]]":
     from poller.core.samples import SAMPLE_TYPES, sample_event
 
     now = datetime.now(UTC)
-    route = Route(settings.name, settings.events)
+    route = Route.of(settings)
     taken, left = [], []
     for kind in SAMPLE_TYPES:
-        if route.takes(kind):
+        if route.takes_type(kind):
             ours = kind in POLLER_TYPES
             taken.append(sample_event(kind, at=now, detail=SAMPLE) if ours else sample_event(kind, at=now))
         else:
