@@ -38,8 +38,9 @@ from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
 from poller.foundation import foundation_of
 from poller.ports import Round
+from poller.sinks.formats import CLOUDEVENTS_TYPE
 from poller.sinks.toolbox import Tools
-from poller.sinks.webhook import CONTENT_TYPE, WebhookSettings, WebhookSink
+from poller.sinks.webhook import WebhookSettings, WebhookSink
 from poller.store.store import SqliteStore
 from poller.telemetry import library_logging
 
@@ -106,7 +107,7 @@ async def dispatched(directory: Path, url: str, events: Sequence[Event], *, sign
 
 async def bare(url: str, events: Sequence[Event]) -> Figure:
     """POST all in a loop of workers, and forget them."""
-    headers = {"content-type": CONTENT_TYPE}
+    headers = {"content-type": CLOUDEVENTS_TYPE}
     waiting = deque(event.body for event in events)
 
     async def work(session: aiohttp.ClientSession) -> None:

@@ -436,7 +436,8 @@ class Sink(Protocol):
 
     `settings_model` is what its table in the configuration may say. `batch_size` (1 if it has none) is how many events,
     each of another run, one `send` takes at most. Optional: `async def probe(self)` raises if nothing could be sent,
-    and sends nothing; `async def close(self)` frees what it opened.
+    and sends nothing; `async def close(self)` frees what it opened; `def preview(self, event)` gives the `Preview` of a
+    send.
     """
 
     @property
@@ -452,6 +453,15 @@ class Sink(Protocol):
 
 Callback = Callable[[Event], Awaitable[object] | object]
 """A callable of the user's program, async or plain, that is called with an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a sink would send of an event, without secrets: where to, what goes beside the body, and the body."""
+
+    to: str
+    fields: Mapping[str, str]
+    body: bytes
 
 
 class Toolbox(Protocol):

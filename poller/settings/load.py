@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from poller.core.errors import ConfigError
+from poller.core.values import SinkSettings
 from poller.settings.lines import KeyPath, Step, key_lines
 from poller.settings.model import MANY, Settings
 from poller.settings.reading import Reading
@@ -42,6 +43,14 @@ class Loaded:
         An index may be given or not where a table is written once: `("watch", "run_ids")` means the same.
         """
         return _line_of(tuple(key_path), self._lines)
+
+    def sink(self, name: str) -> SinkSettings:
+        """The settings of a sink. Raises: ConfigError if none has this name."""
+        for one in self.settings.sinks:
+            if one.name == name:
+                return one
+        known = ", ".join(one.name for one in self.settings.sinks)
+        raise ConfigError(f"{self.path}: there is no sink {name!r}; there {f'are {known}' if known else 'is none'}")
 
     def line_of_run(self, run_id: str, scope: int = 0) -> int | None:
         """The line that names this run (a bare id) in a `[watch] run_ids`; None if the file does not name it.

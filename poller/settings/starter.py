@@ -34,12 +34,14 @@ type = "stdout"
 #url = "https://lims.example.org/hooks/healthomics"
 #secret = "${{LIMS_WEBHOOK_SECRET}}"
 #events = ["completed", "failed", "cancelled", "vanished", "blind", "recovered"]
+#match = {{ tags = {{ project = "x" }} }}     # only of these runs; also name, workflow, group, …: docs/routing.md
 
 # A topic of Amazon SNS; a name that ends in .fifo keeps the order of each run.
 #[[sinks]]
 #name = "topic"
 #type = "sns"
 #topic_arn = "arn:aws:sns:us-east-1:123456789012:runs.fifo"
+#format = "eventbridge"                   # AWS's own JSON, in place of CloudEvents; or a template: docs/formats.md
 """
 
 

@@ -14,8 +14,8 @@ import anyio.to_thread
 from pydantic import AfterValidator, Field
 
 from poller.core.events import Event
-from poller.core.values import SinkSettings
-from poller.ports import Toolbox
+from poller.ports import Preview, Toolbox
+from poller.sinks.formats import FormattedSettings, formatter
 
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 """Reading too, to look for a torn last line; O_NONBLOCK, so that a pipe under this name is refused, not waited for."""
@@ -27,7 +27,7 @@ def _named(path: Path) -> Path:
     return path
 
 
-class FileSettings(SinkSettings):
+class FileSettings(FormattedSettings):
     """`type = "file"`."""
 
     path: Annotated[Path, AfterValidator(_named)] = Field(
@@ -36,22 +36,27 @@ class FileSettings(SinkSettings):
 
 
 class FileSink:
-    """Appends `event.body` and a newline. Whatever the disk has against it (full, gone, read-only): try again."""
+    """Appends each event and a newline. Whatever the disk has against it (full, gone, read-only): try again."""
 
     settings_model = FileSettings
     batch_size = 100
 
     def __init__(self, settings: FileSettings, tools: Toolbox) -> None:
         self.settings = settings
+        self._format = formatter(settings)
         self.path = tools.directory / settings.path.expanduser()
         self._fd: int | None = None
         self._one_at_a_time = anyio.Lock()
 
     async def send(self, events: Sequence[Event]) -> None:
         """Append the events, and return once they are on the disk. Raises: OSError."""
-        lines = b"".join(event.body + b"\n" for event in events)
+        lines = b"".join(self._format.body(event).body + b"\n" for event in events)
         async with self._one_at_a_time:
             await anyio.to_thread.run_sync(self._append, lines)  # not cancelled half way: a thread ends its work
+
+    def preview(self, event: Event) -> Preview:
+        """What would be appended, but for the newline."""
+        return Preview(f"append to {self.path}", {}, self._format.body(event).body)
 
     async def probe(self) -> None:
         """Whether the file can be written, or made. Raises: OSError."""

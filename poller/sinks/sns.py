@@ -14,8 +14,8 @@ from pydantic import Field
 
 from poller.core.errors import Rejected
 from poller.core.events import Event
-from poller.core.values import SinkSettings
-from poller.ports import Toolbox
+from poller.ports import Preview, Toolbox
+from poller.sinks.formats import FormattedSettings, formatter
 
 ARN: Final = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
 ROLE: Final = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
@@ -39,7 +39,7 @@ _ATTRIBUTES: Final = ("status", "run_id", "workflow_id", "run_group_id")
 _GROUP: Final = re.compile(r"[!-~]{1,128}")
 
 
-class SnsSettings(SinkSettings, hide_input_in_errors=True):
+class SnsSettings(FormattedSettings, hide_input_in_errors=True):
     """`type = "sns"`."""
 
     topic_arn: str = Field(
@@ -56,34 +56,48 @@ class SnsSettings(SinkSettings, hide_input_in_errors=True):
 
 
 class SnsSink:
-    """Publishes `event.body` as the message; a message that SNS will never take is rejected, all else tried again."""
+    """Publishes each event in its format; a message that SNS will never take is rejected, all else tried again."""
 
     settings_model = SnsSettings
 
     def __init__(self, settings: SnsSettings, tools: Toolbox) -> None:
         self.settings = settings
         self._tools = tools
+        self._format = formatter(settings)
         self._fifo = settings.topic_arn.endswith(".fifo")
 
     async def send(self, events: Sequence[Event]) -> None:
         """Publish each event. Raises: Rejected for one that is too large or refused; botocore's errors otherwise."""
         sns = await self._client()
         for event in events:
-            message: dict[str, Any] = {
-                "TopicArn": self.settings.topic_arn,
-                "Message": event.to_json(),
-                "MessageAttributes": attributes_of(event),
-            }
-            _check_size(event.body, message["MessageAttributes"])
-            if self._fifo:
-                again = "" if event.replay is None else f":{event.replay}"  # else SNS would swallow a replay
-                message |= {"MessageGroupId": group_of(event), "MessageDeduplicationId": event.id + again}
+            message = self._message(event)
+            _check_size(message["Message"].encode(), message["MessageAttributes"])
             try:
                 await sns.publish(**message)
             except ClientError as error:
                 if _is_poison(error):
                     raise Rejected(str(error)) from error
                 raise
+
+    def preview(self, event: Event) -> Preview:
+        """The message as it would be published."""
+        message = self._message(event)
+        attributes = message.pop("MessageAttributes")
+        body = message.pop("Message").encode()
+        shown = {f"MessageAttributes.{name}": value["StringValue"] for name, value in attributes.items()}
+        topic = message.pop("TopicArn")
+        return Preview(f"sns:Publish to {topic}", message | shown, body)
+
+    def _message(self, event: Event) -> dict[str, Any]:
+        message: dict[str, Any] = {
+            "TopicArn": self.settings.topic_arn,
+            "Message": self._format.body(event).body.decode(),
+            "MessageAttributes": attributes_of(event),
+        }
+        if self._fifo:
+            again = "" if event.replay is None else f":{event.replay}"  # else SNS would swallow a replay
+            message |= {"MessageGroupId": group_of(event), "MessageDeduplicationId": event.id + again}
+        return message
 
     async def probe(self) -> str | None:
         """Ask for the topic's attributes. Says so where that is denied, since publishing may still be allowed."""

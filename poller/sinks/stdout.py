@@ -15,19 +15,19 @@ from typing import ClassVar, Final
 import anyio
 
 from poller.core.events import Event
-from poller.core.values import SinkSettings
-from poller.ports import Toolbox
+from poller.ports import Preview, Toolbox
+from poller.sinks.formats import FormattedSettings, formatter
 
 PIECE: Final = select.PIPE_BUF
 """Bytes that a pipe which is ready takes without making the writer wait (POSIX, write)."""
 
 
-class StdoutSettings(SinkSettings):
+class StdoutSettings(FormattedSettings):
     """`type = "stdout"`."""
 
 
 class StdoutSink:
-    """Writes `event.body` and a newline. A reader that is gone is an error (BrokenPipeError), and tried again."""
+    """Writes each event and a newline. A reader that is gone is an error (BrokenPipeError), and tried again."""
 
     settings_model = StdoutSettings
     batch_size = 100
@@ -37,19 +37,25 @@ class StdoutSink:
 
     def __init__(self, settings: StdoutSettings, tools: Toolbox) -> None:
         self.settings = settings
+        self._format = formatter(settings)
+
+    def preview(self, event: Event) -> Preview:
+        """What would be written, but for the newline."""
+        return Preview("write to standard output", {}, self._format.body(event).body)
 
     async def send(self, events: Sequence[Event]) -> None:
         """Write the events, and return once the operating system has them all. Raises: OSError."""
+        lines = [self._format.body(event).body + b"\n" for event in events]
         async with self._one_at_a_time:
             try:
                 fd = sys.stdout.fileno()
             except (UnsupportedOperation, AttributeError):  # a notebook, or a program that replaced it
-                sys.stdout.write("".join(event.to_json() + "\n" for event in events))
+                sys.stdout.write(b"".join(lines).decode())
                 sys.stdout.flush()
                 return
             sys.stdout.flush()
             can_wait = not _is_file(fd)
-            for line in (bytes(self._torn), *(event.body + b"\n" for event in events)):
+            for line in (bytes(self._torn), *lines):
                 rest = line
                 while rest:
                     if can_wait:

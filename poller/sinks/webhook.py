@@ -8,7 +8,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Final
@@ -22,11 +22,12 @@ from pydantic import AfterValidator, Field
 
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
-from poller.core.values import Secret, SinkSettings
-from poller.ports import Toolbox
+from poller.core.values import Secret
+from poller.ports import Preview, Toolbox
+from poller.redaction import MASK
+from poller.sinks.formats import HttpFormattedSettings, Problem, Rendered, formatter, header_problem
 from poller.version import __version__
 
-CONTENT_TYPE: Final = "application/cloudevents+json"
 POISON: Final = frozenset({400, 410, 413, 422})
 """Statuses that no retry mends: the far end has read this event and will not have it (DESIGN 9)."""
 CROWDED: Final = frozenset({429, 503})
@@ -38,9 +39,6 @@ EXCERPT: Final = 300
 """Characters of an answer that an error shows."""
 DRAIN_SECONDS: Final = 0.5
 """How long the rest of an answer is waited for, once its status is known; a later rest costs a new connection."""
-
-_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection", "replay-id"})
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def _url(text: str) -> str:
@@ -82,16 +80,14 @@ def _secret(secret: Secret) -> Secret:
 
 def _headers(headers: dict[str, Secret]) -> dict[str, Secret]:
     for name, value in headers.items():
-        if not _TOKEN.fullmatch(name):
-            raise ValueError("a header's name holds letters, digits and dashes")
-        if name.lower() in _OURS or name.lower().startswith("webhook-"):
-            raise ValueError(f"the header {name} is set by the sink itself")
+        if (problem := header_problem(name)) is not None:
+            raise ValueError(problem)
         if not value.get_secret_value().isprintable():
             raise ValueError(f"the value of the header {name} holds a line break or another control character")
     return headers
 
 
-class WebhookSettings(SinkSettings, hide_input_in_errors=True):
+class WebhookSettings(HttpFormattedSettings, hide_input_in_errors=True):
     """`type = "webhook"`."""
 
     url: Annotated[str, AfterValidator(_url)] = Field(description="Where to POST, http or https; no redirects.")
@@ -102,15 +98,24 @@ class WebhookSettings(SinkSettings, hide_input_in_errors=True):
         {}, description="Headers to add, such as Authorization; their values are secrets."
     )
 
+    def problems(self) -> Iterator[Problem]:
+        """As of all formats, and headers that are given twice."""
+        yield from super().problems()
+        fixed = {name.lower() for name in self.headers}
+        for name in self.template_headers:
+            if name.lower() in fixed:
+                yield ("template_headers", name), "headers has this one, too; take one of them out"
+
 
 class WebhookSink:
-    """POSTs `event.body`; 2xx acknowledges, 400, 410, 413 and 422 reject, everything else is tried again."""
+    """POSTs each event; 2xx acknowledges, 400, 410, 413 and 422 reject, everything else is tried again."""
 
     settings_model = WebhookSettings
 
     def __init__(self, settings: WebhookSettings, tools: Toolbox) -> None:
         self.settings = settings
         self._tools = tools
+        self._format = formatter(settings)
         self._keyed = (
             hmac.new(_key(settings.secret.get_secret_value()), digestmod="sha256") if settings.secret else None
         )
@@ -118,7 +123,6 @@ class WebhookSink:
         self._headers = {
             "user-agent": f"healthomics-poller/{__version__}",
             **{name: value.get_secret_value() for name, value in settings.headers.items()},
-            "content-type": CONTENT_TYPE,
         }
         self._hidden = _hidden_texts(settings)
 
@@ -126,9 +130,11 @@ class WebhookSink:
         """POST each event; see the class for what its answer means. An answer's `Retry-After` is obeyed."""
         session: aiohttp.ClientSession = await self._tools.http()
         for event in events:
+            rendered = self._format.body(event)
+            headers = self._signed(event, rendered)
             try:
                 async with session.post(
-                    self.settings.url, data=event.body, headers=self._signed(event), allow_redirects=False
+                    self.settings.url, data=rendered.body, headers=headers, allow_redirects=False
                 ) as answer:
                     if 200 <= answer.status < 300:
                         await _drain(answer)
@@ -159,14 +165,27 @@ class WebhookSink:
             await anyio.aclose_forcefully(stream)
         return None
 
-    def _signed(self, event: Event) -> dict[str, str]:
-        headers = {**self._headers, "webhook-id": event.id}
+    def preview(self, event: Event) -> Preview:
+        """The request as it would be made, without its secrets."""
+        rendered = self._format.body(event)
+        headers = self._signed(event, rendered)
+        headers |= dict.fromkeys(self.settings.headers, MASK)
+        headers["webhook-timestamp"] = "<the time of the attempt>"
+        if self._keyed is not None:
+            headers["webhook-signature"] = "v1,<made at each attempt>"
+        parts = urlsplit(self.settings.url)
+        address = parts._replace(query=MASK if parts.query else "").geturl()
+        return Preview(f"POST {address}", headers, rendered.body)
+
+    def _signed(self, event: Event, rendered: Rendered) -> dict[str, str]:
+        own = {"content-type": rendered.content_type, "webhook-id": event.id}
+        headers = {**self._headers, **rendered.headers, **own}
         if event.replay is not None:
             headers["replay-id"] = event.replay
         at = headers["webhook-timestamp"] = str(int(self._tools.clock.now().timestamp()))
         if self._keyed is not None:
             signing = self._keyed.copy()  # a key that is set up once: half of what a signature costs
-            signing.update(b"%b.%b.%b" % (event.id.encode(), at.encode(), event.body))
+            signing.update(b"%b.%b.%b" % (event.id.encode(), at.encode(), rendered.body))
             headers["webhook-signature"] = "v1," + base64.b64encode(signing.digest()).decode()
         return headers
 

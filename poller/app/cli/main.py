@@ -51,6 +51,7 @@ _GROUPS: Final = {
         "forget": "Erase a run's data.",
     },
     "Tools": {
+        "render": "Show what a sink would send.",
         "send-test": "Send a sample event of each kind to a sink.",
         "emulator": "Serve an emulated HealthOmics.",
         "schema": "Print the JSON Schema of events, or of the configuration.",

@@ -13,6 +13,7 @@ from poller.settings.model import LISTED, CohortSettings, Settings
 from poller.settings.schema import config_schema
 from poller.settings.sinks import installed_sinks, sink_model
 from poller.settings.starter import starter_config
+from poller.sinks.formats import FormattedSettings
 
 from .conftest import Catalogue
 
@@ -54,6 +55,8 @@ def test_the_example_names_every_key_there_is() -> None:
     named = keys_of(tomllib.loads(uncommented(text))) | not_yet
     shared = {key for kind, key in named if kind == "stdout"}  # the first sink shows what all of them know
     named |= {(kind, key) for kind in BUILT_IN for key in shared}
+    formatted = [kind for kind in BUILT_IN if issubclass(sink_model(kind, installed_sinks()), FormattedSettings)]
+    named |= {(kind, key) for kind in formatted for key in ("format", "template", "template_file")}
     assert named == keys_of_the_model()
 
 
@@ -66,8 +69,10 @@ def test_the_example_is_accepted_with_everything_on(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(uncommented(EXAMPLE.read_text()))
     (tmp_path / "lims-token").write_text("a-token-of-theirs\n")
+    (tmp_path / "page.j2").write_text("{{ kind }}")
     settings = load_settings(path, ENVIRON).settings
-    assert [sink.type for sink in settings.sinks] == ["stdout", "webhook", "sns", "file", "callback"]
+    types = ["stdout", "webhook", "sns", "file", "webhook", "file", "callback"]
+    assert [sink.type for sink in settings.sinks] == types
     assert settings.aws[0].region == "us-east-1"
 
 

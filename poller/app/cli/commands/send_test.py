@@ -7,12 +7,10 @@ from cyclopts import Parameter
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.options import AsJson, ConfigPath, load_configuration
 from poller.app.cli.output import Out
-from poller.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from poller.core.events import Event
     from poller.core.values import SinkSettings
-    from poller.settings.load import Loaded
 
 SAMPLE: Final = "a sample, nothing has happened"
 
@@ -42,7 +40,7 @@ async def send_test(
     from poller.sinks.toolbox import Tools
 
     loaded = load_configuration(config)
-    settings = _settings_of(loaded, sink)
+    settings = loaded.sink(sink)
     taken, left = _samples(settings)
     tools = Tools(SystemClock(), loaded.directory)
     failed = 0
@@ -64,14 +62,6 @@ async def send_test(
         out.say(f"not sent, since {settings.name} does not take them: {', '.join(left)}")
     out.say(f"{len(taken) - failed} of {len(taken)} samples acknowledged by {settings.name}")
     return ExitCode.ERROR if failed else ExitCode.OK
-
-
-def _settings_of(loaded: "Loaded", name: str) -> "SinkSettings":
-    for one in loaded.settings.sinks:
-        if one.name == name:
-            return one
-    known = ", ".join(one.name for one in loaded.settings.sinks)
-    raise ConfigError(f"{loaded.path}: there is no sink {name!r}; there {f'are {known}' if known else 'is none'}")
 
 
 def _samples(settings: "SinkSettings") -> "tuple[list[Event], list[str]]":
