@@ -1,6 +1,6 @@
 """What the engine needs of the world, said from its side; adapters fit these, `app/build.py` brings them together."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -150,12 +150,29 @@ class WatchRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OwedDiagnosis:
+    """A run that is owed a diagnosis: its `failed` event as recorded, and the incarnation in that event's id."""
+
+    failed: Event
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class MadeDiagnosis:
+    """A diagnosis that was made: of the `failed` event at `position`. Without `draft` nothing is told of that run."""
+
+    position: int
+    draft: Draft | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
     """What one transaction writes: the runs as they are known now, and the events that this took.
 
     `snapshots` are the fields of GetRun answers to keep, by run id. `stays` are the whole of what is to be known from
     now on of a workflow's stays in a status. Everything belongs to `scope`; events that the poller makes of itself come
-    with no runs and no scope.
+    with no runs and no scope. `to_diagnose` are the ids of those drafts whose runs are owed a diagnosis once they are
+    recorded; `diagnoses` are recorded only while they are owed, and then are so no more.
     """
 
     at: datetime
@@ -166,6 +183,8 @@ class Round:
     state: ScopeState | None = None
     batches: Sequence[KnownBatch] = ()
     stays: Sequence[Stays] = ()
+    to_diagnose: Collection[str] = ()
+    diagnoses: Sequence[MadeDiagnosis] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +240,21 @@ class Store(Protocol):
         """
         ...
 
+    async def owed_diagnoses(self, scope: str) -> dict[int, str]:
+        """The runs of a scope that are owed a diagnosis: by the position of their `failed` events, in order."""
+        ...
+
+    async def owed_diagnosis(self, position: int) -> OwedDiagnosis | None:
+        """What is to be known for one diagnosis; None if it is not owed (any more)."""
+        ...
+
     async def scope(self, name: str) -> ScopeState | None: ...
 
     async def scopes(self) -> list[ScopeState]: ...
 
     async def merge_scopes(self, gone: str, kept: str, *, discovered_through: datetime | None) -> None:
-        """Hold under the name `kept` what is held under `gone`: runs, snapshots, events, stays; not the watches.
+        """Hold under the name `kept` what is held under `gone`: runs, snapshots, events, stays, owed diagnoses; not the
+        watches.
 
         Of a run under both names that one stays which changed last; one that has no status yet does not count. Of the
         stays of one workflow in one status under both names those of `kept` stay.
@@ -332,7 +360,9 @@ class Store(Protocol):
     async def sinks(self) -> list[SinkRow]: ...
 
     async def forget(self, scope: str, run_id: str, at: datetime) -> bool:
-        """Erase a run's data (snapshot, event bodies, what is owed of them), keep its identity; False if unknown.
+        """Erase a run's data (snapshot, event bodies, what is owed of them, also a diagnosis), keep its identity.
+
+        False if it is unknown.
 
         Nothing is told twice afterwards: ids, sequences and the verdict stay.
         """
@@ -343,8 +373,8 @@ class Store(Protocol):
 
         Goes: events recorded before `before` with their settled deliveries, ended runs' snapshots, deliveries of sinks
         gone since then, stays to which none was added since then. Remains: live runs, owed events of sinks in force,
-        and for a year (for ever while `keep`, scope -> run ids, names the run) a tombstone: ARN, uuid, last status,
-        next sequence.
+        `failed` events whose runs are owed a diagnosis, and for a year (for ever while `keep`, scope -> run ids, names
+        the run) a tombstone: ARN, uuid, last status, next sequence.
         """
         ...
 

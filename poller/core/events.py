@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from poller.core.batches import BATCH_ENDS, BATCH_TYPES, BatchTransition
+from poller.core.diagnosis_data import DiagnosisData, diagnosis_without
 from poller.core.machine import Transition
 from poller.core.runs import GroupFacts, GroupLimits, Json, Overdue, incarnation_of
 
@@ -32,7 +33,7 @@ RUN_TYPES: Final = (
     *STATUS_TYPES,
     *(
         RUN_PREFIX + word
-        for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status", "overdue")
+        for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status", "overdue", "diagnosed")
     ),
 )
 PollerKind = Literal["blind", "recovered", "heartbeat"]
@@ -44,7 +45,9 @@ PRIVATE_FIELDS: Final = ("parameters", "definition", "engineSettings", "sessionP
 """GetRun members that are neither stored nor sent unless `[privacy] include` names them."""
 
 
-_ADDED_FIELDS: Final = frozenset({"evidence", "recovered_from", "replaced_by", "reappeared", "overdue", "redacted"})
+_ADDED_FIELDS: Final = frozenset(
+    {"evidence", "recovered_from", "replaced_by", "reappeared", "overdue", "diagnosis", "redacted"}
+)
 """Members of `data` that are there only where they say something; all others are null, never missing."""
 
 
@@ -130,6 +133,7 @@ class RunData(BaseModel):
     replaced_by: str | None = Field(None, description="The uuid of the incarnation that has taken this one's id.")
     reappeared: bool | None = Field(None, description="True where the run had been given up before.")
     overdue: OverdueData | None = Field(None, description="For how long it is where it is, and how long it may be.")
+    diagnosis: DiagnosisData | None = Field(None, description="Why it failed, as far as could be found out.")
     redacted: list[str] | None = Field(None, description="Fields that are null because they were left out.")
 
 
@@ -328,12 +332,17 @@ class Event:
         return self.body.decode()
 
     def without(self, omitted: Sequence[str]) -> "Event":
-        """The event with fields of `data` set to null and named in `data.redacted`; itself if none of them is there."""
+        """The event with fields of `data` set to null and named in `data.redacted`; itself if none of them is there.
+
+        What says the same in `data.diagnosis` goes with them.
+        """
         present = [name for name in omitted if name in self.data]
         if not present:
             return self
         redacted = sorted({*self.data.get("redacted", ()), *present})
         data = {**self.data, **dict.fromkeys(present), "redacted": redacted}
+        if data.get("diagnosis") is not None:
+            data["diagnosis"] = diagnosis_without(data["diagnosis"], present)
         body = _bytes_of({**self.attributes, "data": data})
         return Event(body, position=self.position, recorded_at=self.recorded_at)
 

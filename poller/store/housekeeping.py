@@ -7,7 +7,18 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
 from poller.core.events import Event
-from poller.store.schema import deliveries, events, incarnations, is_live, is_owed, runs, sinks, snapshots, stays
+from poller.store.schema import (
+    deliveries,
+    diagnoses,
+    events,
+    incarnations,
+    is_live,
+    is_owed,
+    runs,
+    sinks,
+    snapshots,
+    stays,
+)
 from poller.store.telling import promote
 
 TOMBSTONES_STAY: Final = timedelta(days=365)
@@ -50,6 +61,7 @@ def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> boo
         rewrite = update(events).where(events.c.position == bindparam("of_position")).values(body=bindparam("new_body"))
         rows = [{"of_position": row.position, "new_body": redacted(row.body)} for row in bodies]
         connection.execute(rewrite, rows)
+    connection.execute(delete(diagnoses).where(diagnoses.c.scope == scope, diagnoses.c.run_id == run_id))
     owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
     ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
     connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))
@@ -77,10 +89,11 @@ def prune(connection: Connection, before: datetime, now: datetime, keep: Mapping
 
 
 def _droppable(before: datetime) -> Any:
-    """The term for events that are old, not of a live run, and owed to nobody."""
+    """The term for events that are old, not of a live run, owed to nobody, and not to be looked into any more."""
     still_owed = exists().where(deliveries.c.position == events.c.position, is_owed)
     of_live_run = exists().where(is_live, runs.c.scope == events.c.scope, runs.c.run_id == events.c.run_id)
-    return (events.c.recorded_at < before) & ~still_owed & ~of_live_run
+    undiagnosed = exists().where(diagnoses.c.position == events.c.position)
+    return (events.c.recorded_at < before) & ~still_owed & ~of_live_run & ~undiagnosed
 
 
 def _drop_gone_sinks(connection: Connection, before: datetime) -> None:

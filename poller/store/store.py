@@ -12,7 +12,7 @@ from poller.core.events import Event
 from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Json, KnownRun
-from poller.ports import Round, RunRow, ScopeState, SinkRow, WatchRow
+from poller.ports import OwedDiagnosis, Round, RunRow, ScopeState, SinkRow, WatchRow
 from poller.store import asking, housekeeping, reading, telling
 from poller.store.engines import Database, SqliteFile, SqliteMemory
 
@@ -44,6 +44,12 @@ class SqliteStore:
 
     async def commit_round(self, round_: Round) -> list[Event]:
         return await self._database.write(partial(asking.commit_round, round_=round_, routes=self._routes))
+
+    async def owed_diagnoses(self, scope: str) -> dict[int, str]:
+        return await self._database.read(partial(asking.owed_diagnoses, scope_name=scope))
+
+    async def owed_diagnosis(self, position: int) -> OwedDiagnosis | None:
+        return await self._database.read(partial(asking.owed_diagnosis, position=position))
 
     async def scope(self, name: str) -> ScopeState | None:
         return await self._database.read(partial(asking.scope, name=name))

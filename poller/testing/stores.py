@@ -26,7 +26,7 @@ from poller.core.events import CloudEvent, Draft
 from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Evidence, KnownRun, Verdict
-from poller.ports import Round, RunRow, ScopeState, Store, WatchRow
+from poller.ports import MadeDiagnosis, Round, RunRow, ScopeState, Store, WatchRow
 
 AT: Final = datetime(2026, 11, 23, 8, 0, 0, 123456, tzinfo=UTC)
 SCOPE: Final = "research"
@@ -575,6 +575,77 @@ class StoreConformance:
             hook = (await store.sinks())[0]
             assert (hook.owed, hook.dead, hook.acknowledged) == (2, 1, 1)
 
+    # --- diagnoses ---
+
+    async def test_a_run_is_owed_a_diagnosis_from_its_event_on_until_one_is_made(self) -> None:
+        async with self.open_store() as store:
+            await store.use_routes([Route("hook")], AT)
+            failed, other = sample_draft("1", 2, kind="failed"), sample_draft("2", 2, kind="failed")
+            round_ = Round(AT, SCOPE, drafts=[sample_draft("1", 1), failed, other], to_diagnose={failed.id, other.id})
+            await store.commit_round(round_)
+            assert await store.owed_diagnoses(SCOPE) == {2: "1", 3: "2"}
+            assert await store.owed_diagnoses("other") == {}
+            owed = await store.owed_diagnosis(2)
+            assert owed is not None
+            assert (owed.failed.body, owed.failed.position, owed.incarnation) == (failed.to_json(2), 2, "life")
+            assert await store.owed_diagnosis(1) is None
+            made = [MadeDiagnosis(2, sample_draft("1", 3, kind="diagnosed")), MadeDiagnosis(3)]
+            events = await store.commit_round(Round(AT + MINUTE, SCOPE, diagnoses=made))
+            assert [(event.position, event.sequence, event.kind) for event in events] == [(4, 3, "diagnosed")]
+            assert await store.owed_diagnoses(SCOPE) == {}
+            assert await store.owed_diagnosis(2) is None
+            assert [row.event_id for row in await store.deliveries(run_id="1")] == ["1/life/3", "1/life/2", "1/life/1"]
+
+    async def test_a_diagnosis_that_is_not_owed_is_not_recorded(self) -> None:
+        async with self.open_store() as store:
+            failed = sample_draft("1", 1, kind="failed")
+            await store.commit_round(Round(AT, SCOPE, drafts=[failed], to_diagnose={failed.id}))
+            made = [MadeDiagnosis(1, sample_draft("1", 2, kind="diagnosed"))]
+            assert len(await store.commit_round(Round(AT, SCOPE, diagnoses=made))) == 1
+            again = [MadeDiagnosis(1, sample_draft("1", 3, kind="diagnosed"))]
+            assert await store.commit_round(Round(AT, SCOPE, diagnoses=again)) == []
+            await store.commit_round(Round(AT, SCOPE, drafts=[failed], to_diagnose={failed.id}))
+            assert await store.owed_diagnoses(SCOPE) == {}, "the event was told, and diagnosed, before"
+            assert await store.last_position() == 2
+
+    async def test_a_round_that_fails_owes_no_diagnosis_and_takes_none(self) -> None:
+        async with self.open_store() as store:
+            failed, bad = sample_draft("1", 1, kind="failed"), sample_draft("2", data={"not": object()})
+            with pytest.raises(TypeError):
+                await store.commit_round(Round(AT, SCOPE, drafts=[failed, bad], to_diagnose={failed.id}))
+            assert await store.owed_diagnoses(SCOPE) == {}
+            await store.commit_round(Round(AT, SCOPE, drafts=[failed], to_diagnose={failed.id}))
+            with pytest.raises(TypeError):
+                await store.commit_round(Round(AT, SCOPE, diagnoses=[MadeDiagnosis(1, bad)]))
+            assert await store.owed_diagnoses(SCOPE) == {1: "1"}
+
+    async def test_a_run_that_is_forgotten_is_owed_no_diagnosis(self) -> None:
+        async with self.open_store() as store:
+            drafts = [sample_draft("1", 1, kind="failed"), sample_draft("2", 1, kind="failed")]
+            await store.commit_round(Round(AT, SCOPE, drafts=drafts, to_diagnose={draft.id for draft in drafts}))
+            assert await store.forget(SCOPE, "1", AT)
+            assert await store.owed_diagnoses(SCOPE) == {2: "2"}
+            made = [MadeDiagnosis(1, sample_draft("1", 2, kind="diagnosed"))]
+            assert await store.commit_round(Round(AT, SCOPE, diagnoses=made)) == []
+            assert [event.id for event in await store.events()] == ["1/life/1", "2/life/1"]
+
+    async def test_an_event_whose_run_is_owed_a_diagnosis_is_not_pruned(self) -> None:
+        async with self.open_store() as store:
+            drafts = [sample_draft("1", 1), sample_draft("1", 2, kind="failed")]
+            await store.commit_round(Round(AT, SCOPE, drafts=drafts, to_diagnose={drafts[1].id}))
+            assert await store.prune(before=AT + DAY, now=AT + DAY, keep={}) == 1
+            assert await store.owed_diagnosis(2) is not None
+            made = [MadeDiagnosis(2, sample_draft("1", 3, kind="diagnosed"))]
+            await store.commit_round(Round(AT + 2 * DAY, SCOPE, diagnoses=made))
+            assert await store.prune(before=AT + DAY, now=AT + 3 * DAY, keep={}) == 1
+
+    async def test_of_two_scopes_that_are_one_the_owed_diagnoses_are_held_under_one_name(self) -> None:
+        async with self.open_store() as store:
+            failed = sample_draft("1", 1, kind="failed")
+            await store.commit_round(Round(AT, "gone", drafts=[failed], to_diagnose={failed.id}))
+            await store.merge_scopes("gone", SCOPE, discovered_through=None)
+            assert (await store.owed_diagnoses(SCOPE), await store.owed_diagnoses("gone")) == ({1: "1"}, {})
+
     # --- forgetting ---
 
     async def test_forgetting_a_run_erases_its_data_and_keeps_its_identity(self) -> None:
@@ -769,7 +840,18 @@ class DurableStoreConformance(StoreConformance):
             await store.use_routes([Route("hook")], AT)
             drafts = [sample_draft("1", 1), sample_draft("1", 2), sample_draft("2", 1)]
             stays = [Stays("7", "1.0", "RUNNING", (0.125, 3600.0))]
-            await store.commit_round(Round(AT, SCOPE, [sample_run()], {"1": {"a": [1]}}, drafts, state, stays=stays))
+            await store.commit_round(
+                Round(
+                    AT,
+                    SCOPE,
+                    [sample_run()],
+                    {"1": {"a": [1]}},
+                    drafts,
+                    state,
+                    stays=stays,
+                    to_diagnose={drafts[1].id},
+                )
+            )
             await store.put_watch(WatchRow(SCOPE, "9", "mute", AT))
             first, second = await store.claim("hook", now=AT, limit=10)
             await store.settle([later(first, AT + MINUTE), dead(second)])
@@ -783,6 +865,7 @@ class DurableStoreConformance(StoreConformance):
             assert await store.watches() == [WatchRow(SCOPE, "9", "mute", AT)]
             assert await store.live_runs(SCOPE) == [sample_run()]
             assert await store.stays(SCOPE) == stays
+            assert await store.owed_diagnoses(SCOPE) == {2: "1"}
             await store.use_routes([Route("hook")], AT + MINUTE)
             assert await tell(store, sample_draft("1", 2), sample_draft("1", 3)) == [4]
             assert (await store.events(after=3))[0].sequence == 3
