@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from poller.core.batches import BatchSnapshot, KnownBatch
 from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
+from poller.core.diagnosis import RunTask
 from poller.core.events import Draft, Event
 from poller.core.overdue import Stays
 from poller.core.routing import Route
@@ -61,6 +62,14 @@ class BatchPage:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskPage:
+    """One page of ListRunTasks. `token` is None on the last one."""
+
+    tasks: tuple[RunTask, ...]
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What CloudWatch Logs keep of a run that ended: `shown` as a GetRun would have said it, and where it was read."""
 
@@ -105,6 +114,37 @@ class RunService(Protocol):
         None while there is none.
         Args: `spend` is awaited before each call, with the name of its operation, and returns once that may be made.
         Raises: Denied also where CloudWatch Logs are not to be asked at all.
+        """
+        ...
+
+    async def list_failed_tasks(self, run_id: str, *, token: str | None = None) -> TaskPage:
+        """One page of at most 100 tasks of a run that failed; without their reasons."""
+        ...
+
+    async def get_run_task(self, run_id: str, task_id: str) -> RunTask: ...
+
+    async def failed_tasks_in_manifest(
+        self, run_id: str, uuid: str, *, spend: Callable[[str], Awaitable[None]]
+    ) -> list[RunTask] | None:
+        """The tasks that failed, with their reasons, as the run's manifest has them; None while there is none.
+
+        `spend` is as in `manifest`. Raises: Denied also where CloudWatch Logs are not to be asked at all.
+        """
+        ...
+
+    async def last_log_lines(
+        self,
+        stream: str,
+        number: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        spend: Callable[[str], Awaitable[None]],
+    ) -> list[str] | None:
+        """The last lines of the log stream with this ARN, oldest first; None if there is no such stream (yet).
+
+        Only what was written from `since` up to `until` counts; `spend` is as in `manifest`.
+        Raises: Denied also where CloudWatch Logs are not to be asked at all; BadRequest if that is no ARN of a stream.
         """
         ...
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
+from poller.core.diagnosis import DiagnosisTerms
 from poller.core.errors import ConfigError
 from poller.core.events import Place
 from poller.core.machine import ACTIVE
@@ -128,6 +129,7 @@ async def open_parts(
                     pace=pace_of(settings),
                     rules=rules_of(watches),
                     terms=terms_of(watches),
+                    diagnosis=diagnosis_of(settings),
                     include=include,
                 )
             )
@@ -207,6 +209,12 @@ def terms_of(watches: Iterable[WatchSettings]) -> Terms:
         if given:
             shortest[status] = min(given)
     return Terms(shortest, min((watch.overdue_factor for watch in watches if watch.overdue_factor), default=0.0))
+
+
+def diagnosis_of(settings: Settings) -> DiagnosisTerms:
+    """`[diagnosis]`, as the engine reads it."""
+    diagnosis = settings.diagnosis
+    return DiagnosisTerms(diagnosis.enabled, diagnosis.log_lines, diagnosis.show_names)
 
 
 def rules_of(watches: Iterable[WatchSettings]) -> tuple[Rule, ...]:

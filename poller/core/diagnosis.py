@@ -41,6 +41,21 @@ _OVER: Final = ("reappeared", "overdue", "redacted")
 
 
 @dataclass(frozen=True, slots=True)
+class DiagnosisTerms:
+    """What the operator wants to know of runs that failed: `[diagnosis]`, as the engine reads it.
+
+    `log_lines` is how many lines of a log, 0 for none; `show_names` are globs of names that may stand in them.
+    """
+
+    enabled: bool = True
+    log_lines: int = 0
+    show_names: tuple[str, ...] = ()
+
+
+NO_DIAGNOSIS: Final = DiagnosisTerms(enabled=False)
+
+
+@dataclass(frozen=True, slots=True)
 class RunTask:
     """A task, as ListRunTasks, GetRunTask or a run's manifest shows it. Memory is in GiB."""
 

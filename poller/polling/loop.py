@@ -16,6 +16,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from poller.core.cadence import Pace
 from poller.core.claims import Claims
+from poller.core.diagnosis import NO_DIAGNOSIS, DiagnosisTerms
 from poller.core.errors import Blind, ServiceError
 from poller.core.events import Place, stamp
 from poller.core.overdue import Terms
@@ -26,7 +27,9 @@ from poller.core.sight import Cause, Sight
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import Batches
+from poller.polling.diagnosis import Diagnoses
 from poller.polling.discovery import Discovery
+from poller.polling.inquiry import Inquiries
 from poller.polling.looks import Answer, Look, Looks, Operation, operation_of
 from poller.polling.manifests import Manifests
 from poller.polling.rounds import Rounds
@@ -60,9 +63,9 @@ class _Lane:
 class Scope:
     """One account and region: what is followed in it, and the loop that follows.
 
-    Args: `rules` say what is followed, one for each `[[watch]]`; `terms` say when a run is overdue. Where there are
-    several scopes `twins` is set, too: one that proves to be the same account and region as an earlier one rests with
-    that, its `keeper`, as one of its `guests`.
+    Args: `rules` say what is followed, one for each `[[watch]]`; `terms` say when a run is overdue, `diagnosis` what is
+    asked about one that failed. Where there are several scopes `twins` is set, too: one that proves to be the same
+    account and region as an earlier one rests with that, its `keeper`, as one of its `guests`.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Scope:
         pace: Pace,
         rules: Iterable[Rule] = (),
         terms: Terms = Terms(),  # noqa: B008 - frozen
+        diagnosis: DiagnosisTerms = NO_DIAGNOSIS,
         include: tuple[str, ...] = (),
     ) -> None:
         self.foundation = foundation
@@ -88,6 +92,7 @@ class Scope:
         self.rules = tuple(rules)
         self._whole = Rules(self.rules, pace)
         self.terms = terms
+        self.diagnosis = diagnosis
         self.include = include
         self.rounds: Rounds | None = None
         self._looks: Looks | None = None
@@ -199,6 +204,8 @@ class Scope:
         if self.rounds is not None:
             access.go_on_from(self.rounds.access)
         manifests = Manifests(self.service, self.foundation, access, self.pace, state.rates)
+        inquiries = Inquiries(self.service, self.foundation, self.pace, state.rates, self.diagnosis)
+        diagnoses = Diagnoses(self.foundation, access, inquiries)
         self.rounds = rounds = Rounds(
             self.foundation,
             access=access,
@@ -207,9 +214,10 @@ class Scope:
             planner=planner,
             batches=Batches(self._whole.claim_of_batch, self.clock, chance),
             discovery=Discovery(self._whole, state.discovered_through or self._started_at, by_our_clock=first_start),
-            rates=lambda: looks.rates | manifests.rates,
+            rates=lambda: looks.rates | manifests.rates | inquiries.rates,
             waiters=self._waiters,
             terms=self.terms,
+            diagnoses=diagnoses,
             include=self.include,
         )
         self._lanes = (
@@ -222,6 +230,7 @@ class Scope:
         if first_start:
             await rounds.keep_state()  # a run that is created from now on is told, whatever befalls us before a look
         await self._take_up(rounds)
+        await diagnoses.take_up()
         self._opened.set()
         log.info("scope.opened", scope=self.name, region=self.place.region, runs=len(rounds.runs))
         send, receive = anyio.create_memory_object_stream[Answer](1000)
@@ -230,6 +239,7 @@ class Scope:
             tasks.start_soon(self._notice_watches, rounds, name="watches")
             tasks.start_soon(self._tell_plan, rounds, looks, name="plan")
             tasks.start_soon(manifests.run, lambda: self._may_ask_more(rounds), self.wake, name="manifests")
+            tasks.start_soon(diagnoses.run, lambda: self._may_look_into(rounds), name="diagnoses")
             task_status.started()
             await self._ask(tasks, send, planner, looks, rounds)
 
@@ -403,6 +413,10 @@ class Scope:
     def _may_ask_more(self, rounds: Rounds) -> bool:
         """Whether manifests may be asked for: not while stopping, and not by whoever cannot be sure of the account."""
         return self._identified and not self._stopping and not rounds.access.sight.blind
+
+    def _may_look_into(self, rounds: Rounds) -> bool:
+        """Whether it may be asked why runs failed: not while looks fail either, which find out whether one may ask."""
+        return self._may_ask_more(rounds) and not rounds.access.sight.suspended
 
     async def _climb(self, rounds: Rounds) -> None:
         """Declare gone what is gone, once it is sure that we still ask the account that we were asking."""

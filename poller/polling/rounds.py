@@ -15,6 +15,7 @@ import structlog
 
 from poller.core.batches import observe_batch
 from poller.core.cadence import Pace
+from poller.core.diagnosis import FAILED
 from poller.core.errors import BadRequest, Denied, ServiceError, Throttled
 from poller.core.events import Draft, Event, batch_event, event_of, short_type
 from poller.core.machine import Observed, Step, missed, observe, refuse
@@ -28,6 +29,7 @@ from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import DENIED_PAUSE, Batches
 from poller.polling.candidates import Candidates
+from poller.polling.diagnosis import Diagnoses
 from poller.polling.discovery import Discovery
 from poller.polling.followed import Followed, Work
 from poller.polling.ladders import Ladders
@@ -89,6 +91,7 @@ class Rounds:
         rates: Callable[[], Mapping[str, float]],
         waiters: Waiters,
         terms: Terms,
+        diagnoses: Diagnoses,
         include: Sequence[str] = (),
     ) -> None:
         self.access = access
@@ -135,6 +138,7 @@ class Rounds:
         self._batch_failures: dict[str, int] = {}
         self._list_failures = 0
         self.waiters = waiters
+        self.diagnoses = diagnoses
         self._one_at_a_time = anyio.Lock()
 
     @property
@@ -484,6 +488,7 @@ class Rounds:
             drafts.append(news)
             if not self.access.sight.blind:
                 self.listings.read_ended()
+        failed = {draft.id for draft in drafts if draft.type == FAILED} if self.diagnoses.enabled else set()
         round_ = Round(
             at=self.clock.now(),
             scope=self.scope,
@@ -493,10 +498,13 @@ class Rounds:
             state=self._state() if work.state_changed else None,
             batches=batches,
             stays=tuple(work.stays.values()),
+            to_diagnose=failed,
         )
         events = await self.gate.insist(lambda: self.store.commit_round(round_))
         self.overdues.learned(work.stays)
         for event in events:
+            if event.id in failed and event.run_id is not None:
+                self.diagnoses.want(event.position, event.run_id)
             if event.kind in _LOST:
                 log.warning(_LOST[event.kind], run=event.run_id, evidence=event.data.get("evidence"))
             elif event.kind == "overdue":

@@ -21,7 +21,7 @@ from poller.settings.scopes import called, watches_by_scope, watches_of
 LEAST_INTERVAL: Final = timedelta(milliseconds=50)
 """Below this a poller of one run would spend the whole account's quota of GetRun (10/s) twice over."""
 
-LATER_EVENTS: Final = ("diagnosed", "sink_failing", "sink_recovered", "cohort.finished")
+LATER_EVENTS: Final = ("sink_failing", "sink_recovered", "cohort.finished")
 """Events of the contract that this version does not send yet. Naming them is no mistake."""
 
 
@@ -68,6 +68,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _polling,
         _watch_intervals,
         _record,
+        _diagnosis,
         _http,
         _sinks,
         _sink_events,
@@ -272,6 +273,22 @@ def _too_short(table: KeyPath, low: timedelta) -> Problem:
 def _record(settings: Settings) -> Iterator[Problem]:
     if settings.store.retention <= timedelta(0):
         yield Problem(("store", "retention"), 'would forget everything at once; give a time to keep it, such as "30d"')
+
+
+def _diagnosis(settings: Settings) -> Iterator[Problem]:
+    diagnosis = settings.diagnosis
+    if diagnosis.show_names and not diagnosis.log_lines:
+        yield Problem(
+            ("diagnosis", "show_names"),
+            "is about the lines of logs, and none are asked for; set log_lines too, or take it out",
+            (("diagnosis", "log_lines"),),
+        )
+    if diagnosis.log_lines and not diagnosis.enabled:
+        yield Problem(
+            ("diagnosis", "log_lines"),
+            "is part of a diagnosis, which is off; set enabled = true, or take it out",
+            (("diagnosis", "enabled"),),
+        )
 
 
 def _http(settings: Settings) -> Iterator[Problem]:
