@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--only lag|knowing|delivery|memory|looks] [--quick]`: measure and print, in some minutes."""
+"""`python -m benchmarks [--only lag|knowing|delivery|memory|looks|scale] [--quick]`: measure and print."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import delivery, knowing, lag, memory
+from benchmarks import delivery, knowing, lag, memory, scale
 
 PARTS: Final[dict[str, Callable[..., None]]] = {
     "lag": lag.report,
@@ -15,6 +15,7 @@ PARTS: Final[dict[str, Callable[..., None]]] = {
     "delivery": delivery.report,
     "memory": memory.report_memory,
     "looks": memory.report_looks,
+    "scale": scale.report,
 }
 
 

@@ -30,7 +30,8 @@ from pydantic import SecretStr
 from benchmarks.processes import serving
 from benchmarks.tables import show, times
 from poller.clock import SystemClock
-from poller.core.events import Draft, Event
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.routing import Route
 from poller.core.samples import sample_event
 from poller.delivery.dispatcher import Dispatcher
@@ -87,7 +88,7 @@ async def dispatched(directory: Path, url: str, events: Sequence[Event], *, sign
         )
         foundation = foundation_of(store, clock, random.random)
         tally = foundation.tally
-        dispatcher = Dispatcher([Outlet(WebhookSink(settings, tools), settings)], foundation)
+        dispatcher = Dispatcher([Outlet(WebhookSink(settings, tools), settings)], foundation, instance="bench")
         gc.collect()  # what recording left behind is no cost of telling; before the bare loop likewise
         begun, cpu = time.perf_counter(), time.process_time()
         async with anyio.create_task_group() as tasks:

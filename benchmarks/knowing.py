@@ -83,8 +83,7 @@ def measure(case: Case, seed: int) -> Figure:
     async def body() -> Figure:
         interval = timedelta(seconds=case.interval)
         pace = Pace(min_interval=interval, max_interval=interval, ceiling=case.ceiling)
-        options = {"quota": QUOTA, "order": case.order, "latency": LATENCY}
-        async with simulated(seed=seed, pace=pace, **options) as simulation:
+        async with simulated(seed=seed, pace=pace, quota=QUOTA, order=case.order, latency=LATENCY) as simulation:
             populate(simulation, case, case.warm_up + MEASURED, random.Random(seed))
             async with simulation.polling(Rule(discover=True)):
                 await anyio.sleep(case.warm_up)

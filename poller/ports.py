@@ -4,15 +4,24 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from poller.core.batches import BatchSnapshot, KnownBatch
-from poller.core.deliveries import Delivery, DeliveryRow, DeliveryState, Settlement
+from poller.core.deliveries import (
+    AttemptRow,
+    Delivery,
+    DeliveryRow,
+    DeliveryState,
+    Replayable,
+    Selection,
+    Settlement,
+)
 from poller.core.diagnosis import RunTask
-from poller.core.events import Draft, Event
-from poller.core.overdue import Stays
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.routing import Route
 from poller.core.runs import GroupLimits, Json, KnownRun, Snapshot
+from poller.core.stays import Stays
 from poller.core.values import SinkSettings
 
 
@@ -211,8 +220,9 @@ class Round:
 
     `snapshots` are the fields of GetRun answers to keep, by run id. `stays` are the whole of what is to be known from
     now on of a workflow's stays in a status. Everything belongs to `scope`; events that the poller makes of itself come
-    with no runs and no scope. `to_diagnose` are the ids of those drafts whose runs are owed a diagnosis once they are
-    recorded; `diagnoses` are recorded only while they are owed, and then are so no more.
+    with no runs and no scope. `failing` is since when a sink has been in an outage that is told, None once it is over.
+    `to_diagnose` are the ids of those drafts whose runs are owed a diagnosis once they are recorded; `diagnoses` are
+    recorded only while they are owed, and then are so no more.
     """
 
     at: datetime
@@ -223,6 +233,7 @@ class Round:
     state: ScopeState | None = None
     batches: Sequence[KnownBatch] = ()
     stays: Sequence[Stays] = ()
+    failing: Mapping[str, datetime | None] = field(default_factory=dict)
     to_diagnose: Collection[str] = ()
     diagnoses: Sequence[MadeDiagnosis] = ()
 
@@ -247,6 +258,15 @@ class SinkRow:
     owed: int
     dead: int
     acknowledged: int
+    paused_until: datetime | None = None
+    failing_since: datetime | None = None
+
+
+class SinkState(NamedTuple):
+    """What a sink's worker has to know: nothing is sent before `paused_until`; `failing_since` is as it was told."""
+
+    paused_until: datetime | None = None
+    failing_since: datetime | None = None
 
 
 class Store(Protocol):
@@ -348,11 +368,24 @@ class Store(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Record how attempts ended; the next of a lane whose first is acknowledged or dead is then due at once."""
+        """Record how attempts ended; the next of a lane whose first is acknowledged or dead is then due at once.
+
+        What is dead is owed to the fallback of its sink, if that has one (`Route.fallback`) and was never owed it.
+        """
         ...
 
     async def release(self, delivery_ids: Sequence[int]) -> None:
         """Give claimed deliveries back as they were: nothing was attempted, or nobody knows."""
+        ...
+
+    async def pause(self, sink: str, until: datetime | None) -> bool:
+        """Have nothing sent to a sink before `until`; None ends that. False if the record knows no such sink."""
+        ...
+
+    async def sink_state(self, sink: str) -> SinkState: ...
+
+    async def attempts(self, delivery_id: int) -> list[AttemptRow]:
+        """The failed attempts of a delivery that are kept, first one first: the last `ATTEMPTS_KEPT`."""
         ...
 
     async def make_due(self, sink: str, at: datetime) -> None:
@@ -392,9 +425,43 @@ class Store(Protocol):
         state: DeliveryState | None = None,
         run_id: str | None = None,
         scope: str | None = None,
+        event_id: str | None = None,
+        replay_id: str | None = None,
         limit: int = 1000,
     ) -> list[DeliveryRow]:
         """Deliveries, newest event first."""
+        ...
+
+    async def delivery(self, delivery_id: int) -> DeliveryRow | None: ...
+
+    # sending again, and elsewhere
+    async def replayable(self, wanted: Selection, *, to: str | None = None) -> list[Replayable]:
+        """What `replay` would send, by sink and type."""
+        ...
+
+    async def replay(
+        self,
+        wanted: Selection,
+        *,
+        to: str | None = None,
+        replay_id: str,
+        at: datetime,
+        after: int = 0,
+        limit: int = 500,
+    ) -> int | None:
+        """Owe once more the first `limit` wanted events after position `after`; where to go on from, None at the end.
+
+        Each goes to the sinks that had it acknowledged or gave it up, or to `to` alone; what is still owed is left.
+        Without a sink in `wanted`, `to` gets events that it was never owed. A replay keeps the order of each run among
+        its own events, and waits for none of the others. A dead letter that is sent again is one no more.
+        """
+        ...
+
+    async def move(self, old: str, new: str, at: datetime, *, limit: int = 500) -> int:
+        """Owe to `new` the first `limit` deliveries that are owed to `old` and not being sent; how many, 0 at the end.
+
+        What `new` was owed anyway is not owed twice. Within a run their order is kept, among what `new` is owed too.
+        """
         ...
 
     async def sinks(self) -> list[SinkRow]: ...

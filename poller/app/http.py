@@ -18,7 +18,7 @@ from poller.app.build import Parts
 from poller.core.errors import ConfigError
 from poller.core.events import stamp
 from poller.core.runs import Json
-from poller.polling.loop import Scope
+from poller.polling.scope import Scope
 from poller.settings.model import HttpSettings
 
 log = structlog.get_logger("poller.http")
@@ -98,12 +98,14 @@ def readiness(parts: Parts) -> dict[str, Json]:
     for outlet in parts.dispatcher.outlets:
         worker = parts.dispatcher.workers.get(outlet.name)
         last = worker.judge.last_acknowledged_at if worker is not None else None
+        paused_until = worker.paused_until if worker is not None and worker.paused else None
         sinks.append(
             {
                 "name": outlet.name,
                 "type": outlet.settings.type,
                 "failing": worker is not None and worker.judge.breaker.failures > 0,
                 "outage": worker is not None and worker.judge.breaker.open,
+                "paused_until": stamp(paused_until) if paused_until is not None else None,
                 "last_acknowledged_at": stamp(last) if last is not None else None,
             }
         )

@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from poller.core.diagnosis_data import Basis, LogOf
-from poller.core.events import RUN_PREFIX, Draft, Event, event_id, stamp
+from poller.core.drafts import Draft
+from poller.core.events import RUN_PREFIX, Event, event_id, stamp
+from poller.core.excerpts import NamePolicy, clean_line, clean_message, last_that_fit, names_in, without_controls
 from poller.core.reasons import GENERIC, REASONS, Cause, Reason, cause_of, reason_of
-from poller.core.redaction import NamePolicy, clean_line, clean_message, last_that_fit, names_in, without_controls
 from poller.core.runs import Json
 
 DIAGNOSED: Final = f"{RUN_PREFIX}diagnosed"

@@ -75,11 +75,16 @@ class SinkError(PollerError):
 
 
 class Retry(SinkError):
-    """Try again, not before `after` has passed where it is given."""
+    """Try again, not before `after` has passed where it is given.
 
-    def __init__(self, reason: str = "", *, after: timedelta | None = None) -> None:
+    `crowded` says that the far end was asked too much at once (429, 503, Retry-After): fewer sends are then under way
+    side by side. An `after` says so too.
+    """
+
+    def __init__(self, reason: str = "", *, after: timedelta | None = None, crowded: bool = False) -> None:
         super().__init__(reason or "the sink asks to try again")
         self.after = after
+        self.crowded = crowded or after is not None
 
 
 class Rejected(SinkError):

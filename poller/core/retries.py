@@ -5,13 +5,16 @@ probes until one gets through. An event that fails again and again while others 
 `max_attempts` such failures it is dead, so that it frees its run.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 FIRST_WAIT: Final = timedelta(seconds=0.5)
-LONGEST_DOUBLING: Final = timedelta(seconds=16)
-LONGEST_WAIT: Final = timedelta(hours=10)
+WAITS: Final = tuple(
+    timedelta(seconds=seconds) for seconds in (0.5, 1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16_384, 36_000)
+)
+"""Between the attempts of a delivery, before jitter: doubling to 16 s, then times four, up to 10 h."""
 LONGEST_PROBE: Final = timedelta(minutes=5)
 LONGEST_RETRY_AFTER: Final = timedelta(hours=1)
 OPENS_AFTER: Final = 5
@@ -27,15 +30,9 @@ def full_jitter(failures: int, base: timedelta, cap: timedelta, jitter: float) -
     return min(base * doublings, cap) * jitter
 
 
-def delivery_wait(failures: int, jitter: float) -> timedelta:
-    """The wait before a delivery is tried again: 0.5 s doubling to 16 s, then times four up to 10 h, full jitter."""
-    wait = FIRST_WAIT
-    for _ in range(max(failures, 1) - 1):
-        wait = wait * 2 if wait < LONGEST_DOUBLING else wait * 4
-        if wait >= LONGEST_WAIT:
-            wait = LONGEST_WAIT
-            break
-    return wait * jitter
+def delivery_wait(failures: int, jitter: float, waits: Sequence[timedelta] = WAITS) -> timedelta:
+    """The wait before a delivery is tried again, full jitter: that of its failures, the last one for all further."""
+    return waits[min(max(failures, 1), len(waits)) - 1] * jitter
 
 
 def probe_wait(failures: int, jitter: float) -> timedelta:
@@ -76,6 +73,13 @@ def may_send(breaker: Breaker, now: datetime) -> bool:
     return not breaker.open or breaker.probe_at is None or now >= breaker.probe_at
 
 
-def next_attempt(failures: int, now: datetime, jitter: float, *, after: timedelta | None = None) -> datetime:
+def next_attempt(
+    failures: int,
+    now: datetime,
+    jitter: float,
+    *,
+    after: timedelta | None = None,
+    waits: Sequence[timedelta] = WAITS,
+) -> datetime:
     """When a delivery that failed `failures` times is tried again."""
-    return now + max(delivery_wait(failures, jitter), min(after or timedelta(0), LONGEST_RETRY_AFTER))
+    return now + max(delivery_wait(failures, jitter, waits), min(after or timedelta(0), LONGEST_RETRY_AFTER))

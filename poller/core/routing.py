@@ -11,14 +11,16 @@ from fnmatch import fnmatchcase
 from poller.core.events import EVENT_TYPES, short_type
 
 NAMED_ONLY = frozenset({"heartbeat"})
+OWN_OUTAGE = frozenset({"sink_failing", "sink_recovered"})
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What one sink in force is owed. `events` is None for the default."""
+    """What one sink in force is owed. `events` is None for the default; what it gives up `fallback` is owed."""
 
     sink: str
     events: tuple[str, ...] | None = None
+    fallback: str | None = None
 
     def takes(self, event_type: str) -> bool:
         """Whether the sink is owed events of this type."""
@@ -30,9 +32,13 @@ class Route:
         )
 
 
-def owed_to(routes: Iterable[Route], event_type: str) -> list[str]:
-    """The names of the sinks that an event of this type is owed to, in the order of the configuration."""
-    return [route.sink for route in routes if route.takes(event_type)]
+def owed_to(routes: Iterable[Route], event_type: str, subject: str = "") -> list[str]:
+    """The names of the sinks that an event of this type is owed to, in the order of the configuration.
+
+    A sink is not told of its own outage: `subject` is what the event is about.
+    """
+    own = subject if short_type(event_type) in OWN_OUTAGE else None
+    return [route.sink for route in routes if route.takes(event_type) and route.sink != own]
 
 
 def unmatched(events: Sequence[str]) -> list[str]:

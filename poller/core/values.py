@@ -72,8 +72,21 @@ class SinkSettings(BaseModel, extra="forbid", frozen=True):
     )
     omit: tuple[OmittableField, ...] = Field((), description="Fields that are null in what this sink sends.")
     timeout: Duration = Field(timedelta(seconds=10), description="Longest wait for one send.")
-    concurrency: int = Field(16, ge=1, le=1000, description="Sends under way at once.")
+    concurrency: int = Field(
+        16, ge=1, le=1000, description="Most sends under way at once; fewer while the far end answers late, 429 or 503."
+    )
+    retry_waits: tuple[Duration, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=50,
+        description="Waits between the attempts of an event, the last one for all further, full jitter; omit for 0.5 s"
+        " doubling to 16 s, then times four up to 10 h.",
+    )
     max_attempts: int = Field(
         12, ge=1, description="Failures of one event, while others succeed, after which it is dead."
     )
     max_age: Duration = Field(timedelta(days=7), description="Age at which an event that is still owed is dead.")
+    failing_after: Duration = Field(
+        timedelta(minutes=1), description="Outage after which the other sinks are told sink_failing."
+    )
+    fallback: str | None = Field(None, description="The sink that is owed what this one gives up (a dead letter).")

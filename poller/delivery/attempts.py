@@ -24,7 +24,7 @@ LONGEST_ERROR: Final = 500
 class Outcome:
     """Of one delivery: acknowledged if there is no `error`; never to be tried again if `rejected` or `expired`.
 
-    What expired was not sent, and says nothing of the far end.
+    What expired was not sent, and says nothing of the far end. `crowded` failed because it was too much at once.
     """
 
     delivery: Delivery
@@ -32,6 +32,7 @@ class Outcome:
     rejected: bool = False
     after: timedelta | None = None
     expired: bool = False
+    crowded: bool = False
 
 
 async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event], seconds: float) -> list[Outcome]:
@@ -52,10 +53,13 @@ async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event]
     except Retry as error:
         return [_of_failure(delivery, error) for delivery in batch]
     except TimeoutError as error:
-        return [Outcome(delivery, _late(seconds) if limit.cancel_called else _said(error)) for delivery in batch]
+        late = limit.cancel_called
+        return [Outcome(delivery, _late(seconds) if late else _said(error), crowded=late) for delivery in batch]
     except Exception as error:  # noqa: BLE001 - the contract of a sink: whatever else it raises means "later"
         return [Outcome(delivery, _said(error)) for delivery in batch]
-    return [Outcome(delivery, _late(seconds) if limit.cancelled_caught else None) for delivery in batch]
+    if limit.cancelled_caught:
+        return [Outcome(delivery, _late(seconds), crowded=True) for delivery in batch]
+    return [Outcome(delivery) for delivery in batch]
 
 
 async def never_cancelling(call: Callable[[T], Awaitable[object] | object], argument: T) -> None:
@@ -76,7 +80,7 @@ def _of_failure(delivery: Delivery, failure: Retry | Rejected | None) -> Outcome
         return Outcome(delivery)
     if isinstance(failure, Rejected):
         return Outcome(delivery, _said(failure), rejected=True)
-    return Outcome(delivery, _said(failure), after=failure.after)
+    return Outcome(delivery, _said(failure), after=failure.after, crowded=failure.crowded)
 
 
 def _late(seconds: float) -> str:

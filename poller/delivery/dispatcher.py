@@ -16,11 +16,12 @@ FINISH_SECONDS = 2.0
 
 
 class Dispatcher:
-    """Serves every outlet in force."""
+    """Serves every outlet in force. Args: `instance` is the daemon that tells of a sink's outage."""
 
-    def __init__(self, outlets: Sequence[Outlet], foundation: Foundation) -> None:
+    def __init__(self, outlets: Sequence[Outlet], foundation: Foundation, *, instance: str) -> None:
         self.outlets = list(outlets)
         self.foundation = foundation
+        self.instance = instance
         self.workers: dict[str, OutletWorker] = {}
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._left: defaultdict[str, set[int]] = defaultdict(set)
@@ -29,7 +30,7 @@ class Dispatcher:
     @property
     def routes(self) -> list[Route]:
         """What each outlet in force is owed."""
-        return [Route(outlet.name, outlet.settings.events) for outlet in self.outlets]
+        return [Route(outlet.name, outlet.settings.events, outlet.settings.fallback) for outlet in self.outlets]
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; ready once every event recorded from now on is routed to the outlets."""
@@ -88,7 +89,7 @@ class Dispatcher:
 
         async def serve() -> None:
             left = self._left[outlet.name]
-            worker = OutletWorker(outlet, self.foundation, left)
+            worker = OutletWorker(outlet, self.foundation, self.instance, left)
             self.workers[outlet.name] = worker
             await worker.run()
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -16,11 +17,14 @@ import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from poller.core.deliveries import Delivery
+from poller.core.concurrency import acknowledged, broken, crowded, open_wide
+from poller.core.deliveries import Delivery, source_of
 from poller.core.errors import StoreUnavailable
+from poller.core.events import stamp
 from poller.core.retries import may_send
 from poller.core.values import SinkSettings
 from poller.delivery.attempts import Outcome, attempt
+from poller.delivery.outages import Outages
 from poller.delivery.verdicts import Judge
 from poller.foundation import Foundation
 from poller.ports import Sink
@@ -64,13 +68,17 @@ class OutletWorker:
     nobody else would ever free them.
     """
 
-    def __init__(self, outlet: Outlet, foundation: Foundation, left: set[int] | None = None) -> None:
+    def __init__(self, outlet: Outlet, foundation: Foundation, instance: str, left: set[int] | None = None) -> None:
         self.outlet = outlet
         self.store = foundation.store
         self.gate = foundation.gate
         self.clock = foundation.clock
         self.tally = foundation.tally
-        self.judge = Judge(outlet.name, outlet.settings.max_attempts, foundation.chance, foundation.tally)
+        self.judge = Judge(outlet.settings, foundation.chance, foundation.tally)
+        self.outages = Outages(outlet.name, outlet.settings.failing_after, foundation, instance)
+        self.concurrency = open_wide(outlet.settings.concurrency)
+        self.paused_until: datetime | None = None
+        self._state_read_at: float | None = None
         self._left = left if left is not None else set()
         self._queue: deque[Delivery] = deque()
         self._under_way: dict[int, Delivery] = {}
@@ -126,11 +134,12 @@ class OutletWorker:
         while True:
             await self.gate.open()
             changed = self._changed
-            if self._finished is None:
+            await self._look_around()
+            if self._finished is None and not self.paused:
                 await self._claim()
                 if self.gate.closed_since is not None:
                     continue  # meanwhile an acknowledgement could not be stored: it comes first
-                while self._senders < self.outlet.settings.concurrency and (batch := self._next_batch()) is not None:
+                while self._senders < self.concurrency.allowed and (batch := self._next_batch()) is not None:
                     self._senders += 1
                     tasks.start_soon(self._keep_sending, batch, name=f"send {self.name}")
             else:
@@ -138,10 +147,35 @@ class OutletWorker:
             if not self._under_way:
                 if self._finished is not None:
                     self._finished.set()
-                elif self._drained is not None and not self._queue and not await self._due_now():
+                elif self._drained is not None and not self._queue and (self.paused or not await self._due_now()):
                     self._drained.set()
             with anyio.move_on_after(await self._seconds_to_wait()):
                 await changed.wait()
+
+    @property
+    def paused(self) -> bool:
+        """Whether somebody wants nothing sent now."""
+        return self.paused_until is not None and self.clock.now() < self.paused_until
+
+    async def _look_around(self) -> None:
+        """Once a second: is the sink to be paused, and is there something to be told of its outage?"""
+        now = self.clock.monotonic()
+        if self._state_read_at is not None and now - self._state_read_at < LOOK_EVERY:
+            return
+        state = await self.gate.insist(lambda: self.store.sink_state(self.name))
+        if self._state_read_at is None:
+            self.outages.remember(state.failing_since)
+        self._state_read_at = now
+        was_paused, self.paused_until = self.paused_until is not None, state.paused_until
+        if self.paused_until is not None and not self.paused:
+            self.paused_until = None
+            await self.gate.insist(lambda: self.store.pause(self.name, None))
+        if self.paused_until is not None and not was_paused:
+            log.info("sink.paused", sink=self.name, until=stamp(self.paused_until))
+        elif self.paused_until is None and was_paused:
+            log.info("sink.resumed", sink=self.name)
+            await self.gate.insist(lambda: self.store.make_due(self.name, self.clock.now()))
+        await self.outages.look(self.judge.breaker, self.judge.last_error, self.judge.last_acknowledged_at)
 
     async def _claim(self) -> None:
         """Take what is due from the record: as much as can soon be sent; while the breaker is open one probe."""
@@ -160,23 +194,40 @@ class OutletWorker:
         settling = self._settling_since
         halted = (
             self._finished is not None
+            or self.paused
             or self.gate.closed_since is not None
             or (settling is not None and self.clock.monotonic() - settling > SLOW_SETTLING)
             or (self.judge.breaker.open and bool(self._under_way))
         )
         if halted or not self._queue or len(self._under_way) >= self._at_once + UNSETTLED:
             return None
-        batch = [self._queue.popleft() for _ in range(min(self.outlet.batch_size, len(self._queue)))]
+        batch = self._take_batch()
         self._under_way |= {delivery.id: delivery for delivery in batch}
         return batch
+
+    def _take_batch(self) -> list[Delivery]:
+        """The first of the queue, each of another run: a replay may have one of the same run at its head."""
+        if self.outlet.batch_size == 1:
+            return [self._queue.popleft()]
+        taken: dict[str, Delivery] = {}
+        put_back: list[Delivery] = []
+        while self._queue and len(taken) < self.outlet.batch_size:
+            delivery = self._queue.popleft()
+            if taken.setdefault(source_of(delivery.lane), delivery) is not delivery:
+                put_back.append(delivery)
+        self._queue.extendleft(reversed(put_back))
+        return list(taken.values())
 
     async def _keep_sending(self, batch: list[Delivery] | None) -> None:
         """Send one batch after another while there are any: outcomes are stored beside that, together."""
         try:
             while batch is not None:
-                self._ended.extend(await self._send(batch))
+                begun = self.clock.now()
+                outcomes = await self._send(batch)
+                self._learn(outcomes, begun)
+                self._ended.extend(outcomes)
                 self._to_settle.set()
-                batch = self._next_batch()
+                batch = self._next_batch() if self._senders <= self.concurrency.allowed else None
                 if len(self._queue) == AHEAD // 2:
                     self.wake()
                 if batch is not None:
@@ -185,13 +236,21 @@ class OutletWorker:
             self._senders -= 1
             self.wake()
 
+    def _learn(self, outcomes: Sequence[Outcome], begun: datetime) -> None:
+        """How many sends at once the far end bears."""
+        if any(outcome.crowded for outcome in outcomes):
+            self.concurrency = crowded(self.concurrency, self.clock.now(), begun)
+        else:
+            went_well = any(outcome.error is None for outcome in outcomes)
+            self.concurrency = acknowledged(self.concurrency) if went_well else self.concurrency
+
     async def _send(self, batch: Sequence[Delivery]) -> list[Outcome]:
         """Try a batch once; what is too old by now is not tried."""
         now, settings = self.clock.now(), self.outlet.settings
         expired, fresh = [], []
         for delivery in batch:
-            recorded = delivery.event.recorded_at
-            if recorded is not None and now - recorded > settings.max_age:
+            owed_since = delivery.owed_since or delivery.event.recorded_at
+            if owed_since is not None and now - owed_since > settings.max_age:
                 age = f"older than max_age; last error: {self.judge.last_error or 'none'}"
                 expired.append(Outcome(delivery, age, expired=True))
             else:
@@ -225,6 +284,7 @@ class OutletWorker:
             await self.gate.insist(lambda: self.store.make_due(self.name, self.clock.now()))
         elif self.judge.breaker.open and not was_open:
             log.error("sink.outage", sink=self.name, error=self.judge.last_error)
+            self.concurrency = broken(self.concurrency)
         for outcome in outcomes:
             self._under_way.pop(outcome.delivery.id, None)
 
@@ -240,12 +300,12 @@ class OutletWorker:
         return due is not None and due <= self.clock.now() and not self.judge.breaker.open
 
     async def _seconds_to_wait(self) -> float:
-        if self._queue or self._finished is not None:
+        if self._queue or self._finished is not None or self.paused:
             return LOOK_EVERY
         now = self.clock.now()
         if self.judge.breaker.open:
             seconds = ((self.judge.breaker.probe_at or now) - now).total_seconds()
-            return seconds if seconds > 0 and not self._under_way else LOOK_EVERY
+            return min(seconds, LOOK_EVERY) if seconds > 0 and not self._under_way else LOOK_EVERY
         due = await self.gate.insist(lambda: self.store.next_due(self.name))
         if due is None:
             return LOOK_EVERY

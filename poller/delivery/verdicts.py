@@ -6,8 +6,9 @@ from typing import Final
 
 import structlog
 
-from poller.core.deliveries import Delivery, DeliveryState, Settlement
-from poller.core.retries import LONGEST_PROBE, OPENS_AFTER, Breaker, failed, next_attempt, succeeded
+from poller.core.deliveries import AttemptOutcome, Delivery, DeliveryState, Settlement
+from poller.core.retries import LONGEST_PROBE, OPENS_AFTER, WAITS, Breaker, failed, next_attempt, succeeded
+from poller.core.values import SinkSettings
 from poller.delivery.attempts import Outcome
 from poller.telemetry import Tally
 
@@ -22,9 +23,11 @@ class Judge:
     Args: `chance` gives numbers in [0, 1).
     """
 
-    def __init__(self, sink: str, max_attempts: int, chance: Callable[[], float], tally: Tally) -> None:
-        self.sink = sink
-        self.max_attempts = max_attempts
+    def __init__(self, settings: SinkSettings, chance: Callable[[], float], tally: Tally) -> None:
+        self.sink = settings.name
+        self.max_attempts = settings.max_attempts
+        self.waits = settings.retry_waits or WAITS
+        self.fallback = settings.fallback
         self.chance = chance
         self.tally = tally
         self.breaker = Breaker()
@@ -61,9 +64,16 @@ class Judge:
                 self._far_end_answers()
             self._successes_at.pop(delivery.id, None)
             self.tally.add("deliveries", sink=self.sink, outcome="dead")
-            log.error("delivery.dead", attempts=attempts, error=outcome.error, **facts)
+            log.error("delivery.dead", attempts=attempts, error=outcome.error, fallback=self.fallback, **facts)
+            ending = AttemptOutcome.REJECTED if outcome.rejected else AttemptOutcome.FAILED
             return Settlement(
-                delivery.id, DeliveryState.DEAD, now, attempts=attempts, counted=counted, error=outcome.error
+                delivery.id,
+                DeliveryState.DEAD,
+                now,
+                attempts=attempts,
+                counted=counted,
+                error=outcome.error,
+                outcome=None if outcome.expired else ending,
             )
         self._failing_lanes.add(delivery.lane)
         if len(self._failing_lanes) > 1 or self.breaker.failures < OPENS_AFTER - 1:  # one run alone may be poison
@@ -71,14 +81,22 @@ class Judge:
         if delivery.id in self._successes_at or len(self._successes_at) < MOST_REMEMBERED:
             self._successes_at[delivery.id] = self.breaker.successes
         # what was tried in vain during an outage must not make the twelve failures of a poison event last for days
-        due = next_attempt(counted if counts else attempts, now, self.chance(), after=outcome.after)
+        failures = counted if counts else attempts
+        due = next_attempt(failures, now, self.chance(), after=outcome.after, waits=self.waits)
         if not counts:
             due = min(due, now + max(LONGEST_PROBE, outcome.after or LONGEST_PROBE))
         self.tally.add("deliveries", sink=self.sink, outcome="failed")
         tell = log.warning if attempts == 1 else log.debug
         tell("delivery.failed", attempts=attempts, error=outcome.error, due=due.isoformat(), **facts)
         return Settlement(
-            delivery.id, DeliveryState.PENDING, now, due=due, attempts=attempts, counted=counted, error=outcome.error
+            delivery.id,
+            DeliveryState.PENDING,
+            now,
+            due=due,
+            attempts=attempts,
+            counted=counted,
+            error=outcome.error,
+            outcome=AttemptOutcome.FAILED,
         )
 
     def _far_end_answers(self) -> None:

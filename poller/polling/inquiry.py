@@ -20,11 +20,11 @@ from poller.core.cadence import Pace
 from poller.core.diagnosis import DiagnosisTerms, Findings, LogExcerpt, RunTask, first_to_fail, of_this_life
 from poller.core.errors import Blind, Denied, RunGone, ServiceError, Throttled, Transient
 from poller.core.events import Event
-from poller.core.redaction import shortened
+from poller.core.excerpts import shortened
 from poller.core.runs import Json
 from poller.foundation import Foundation
 from poller.ports import RunService
-from poller.telemetry import redact
+from poller.redaction import redact
 
 log = structlog.get_logger("poller.polling")
 T = TypeVar("T")

@@ -29,6 +29,8 @@ from poller.version import __version__
 CONTENT_TYPE: Final = "application/cloudevents+json"
 POISON: Final = frozenset({400, 410, 413, 422})
 """Statuses that no retry mends: the far end has read this event and will not have it (DESIGN 9)."""
+CROWDED: Final = frozenset({429, 503})
+"""Statuses of a far end that has too much to do: fewer sends at once."""
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # says that a secret follows
 READ_LIMIT: Final = 2048
 """Bytes of an answer that are read: enough to say what is wrong, too few to hurt."""
@@ -37,7 +39,7 @@ EXCERPT: Final = 300
 DRAIN_SECONDS: Final = 0.5
 """How long the rest of an answer is waited for, once its status is known; a later rest costs a new connection."""
 
-_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection"})
+_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection", "replay-id"})
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -159,6 +161,8 @@ class WebhookSink:
 
     def _signed(self, event: Event) -> dict[str, str]:
         headers = {**self._headers, "webhook-id": event.id}
+        if event.replay is not None:
+            headers["replay-id"] = event.replay
         at = headers["webhook-timestamp"] = str(int(self._tools.clock.now().timestamp()))
         if self._keyed is not None:
             signing = self._keyed.copy()  # a key that is set up once: half of what a signature costs
@@ -176,7 +180,8 @@ class WebhookSink:
         text = f"{self._host} answered {answer.status}: {self._shown(said)}".rstrip(": ")
         if answer.status in POISON:
             return Rejected(text)
-        return Retry(text, after=_retry_after(answer.headers.get("Retry-After"), self._tools.clock.now()))
+        after = _retry_after(answer.headers.get("Retry-After"), self._tools.clock.now())
+        return Retry(text, after=after, crowded=answer.status in CROWDED)
 
     def _shown(self, text: str) -> str:
         """Text of the far end as one line that can be shown: no secrets that it echoes, no control characters."""

@@ -6,31 +6,22 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, bindparam, case, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Insert, delete, exists, func, insert, select, tuple_, update
 
 from poller.core.batches import KnownBatch
-from poller.core.events import Draft, Event
-from poller.core.overdue import Stays
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.routing import Route, owed_to
 from poller.core.runs import Json, KnownRun
+from poller.core.stays import Stays
 from poller.ports import MadeDiagnosis, OwedDiagnosis, Round, ScopeState, WatchRow
 from poller.store import remembered
 from poller.store.schema import batches as batches_table
-from poller.store.schema import (
-    deliveries,
-    diagnoses,
-    events,
-    in_stage,
-    incarnations,
-    is_live,
-    numbering,
-    runs,
-    scopes,
-    watches,
-)
+from poller.store.schema import diagnoses, events, incarnations, is_live, numbering, runs, scopes, sinks, watches
 from poller.store.schema import snapshots as snapshots_table
 from poller.store.schema import stays as stays_table
 from poller.store.statements import portions, put, upsert
+from poller.store.telling import owe
 
 
 def commit_round(connection: Connection, round_: Round, routes: Sequence[Route]) -> list[Event]:
@@ -57,6 +48,8 @@ def commit_round(connection: Connection, round_: Round, routes: Sequence[Route])
     _put_stays(connection, round_)
     if round_.state is not None:
         _put_scope(connection, round_.state)
+    for sink, since in round_.failing.items():
+        connection.execute(update(sinks).where(sinks.c.name == sink).values(failing_since=since))
     drafts = [*round_.drafts, *_take_diagnoses(connection, round_.diagnoses)]
     return _record(connection, round_, drafts, routes) if drafts else []
 
@@ -269,7 +262,7 @@ def _record(connection: Connection, round_: Round, offered: Sequence[Draft], rou
         )
         owed_rows += [
             {"to_sink": sink, "in_lane": draft.source, "of_position": position, "from_moment": round_.at}
-            for sink in owed_to(routes, draft.type)
+            for sink in owed_to(routes, draft.type, draft.subject)
         ]
         if draft.id in round_.to_diagnose:
             diagnosis_rows.append({"position": position, "scope": round_.scope, "run_id": draft.run_id})
@@ -278,7 +271,7 @@ def _record(connection: Connection, round_: Round, offered: Sequence[Draft], rou
     if diagnosis_rows:
         connection.execute(insert(diagnoses), diagnosis_rows)
     if owed_rows:
-        connection.execute(_owe(), owed_rows)
+        connection.execute(owe(), owed_rows)
     return recorded
 
 
@@ -347,22 +340,6 @@ def _put_incarnation() -> Insert:
             "next_sequence": new.next_sequence,
             "updated_at": new.updated_at,
         },
-    )
-
-
-@cache
-def _owe() -> Insert:
-    """Owe an event to a sink: at the head of its lane if nobody else is there, else waiting behind."""
-    head = deliveries.alias("head")
-    taken = exists().where(
-        head.c.sink == bindparam("to_sink"), head.c.lane == bindparam("in_lane"), in_stage("ready", "claimed", of=head)
-    )
-    return insert(deliveries).values(
-        sink=bindparam("to_sink"),
-        lane=bindparam("in_lane"),
-        position=bindparam("of_position"),
-        due=bindparam("from_moment"),
-        stage=case((taken, "waiting"), else_="ready"),
     )
 
 

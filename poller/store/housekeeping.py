@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
 from poller.core.events import Event
 from poller.store.schema import (
+    attempts,
     deliveries,
     diagnoses,
     events,
@@ -65,6 +66,10 @@ def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> boo
     owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
     ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
     connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))
+    of_its = attempts.c.delivery_id.in_(
+        select(deliveries.c.id).where(deliveries.c.position.in_(select(events.c.position).where(of_run)))
+    )
+    connection.execute(delete(attempts).where(of_its))
     promote(connection, ids, at)
     return True
 

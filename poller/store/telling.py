@@ -9,14 +9,17 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Update, bindparam, exists, select, update
+from sqlalchemy import Connection, Insert, Select, Update, bindparam, case, delete, exists, insert, select, update
 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.events import Event
 from poller.core.routing import Route
-from poller.store.schema import deliveries, events, in_stage, is_head, is_ready, sinks
+from poller.ports import SinkState
+from poller.store.schema import attempts, deliveries, events, in_stage, is_head, is_ready, sinks
 from poller.store.statements import one_of, upsert
 
+ATTEMPTS_KEPT: Final = 50
+"""Of one delivery: a far end that is away for a week is tried two thousand times."""
 STAGE_OF: Final = {
     DeliveryState.PENDING: "ready",
     DeliveryState.ACKNOWLEDGED: "acknowledged",
@@ -31,6 +34,8 @@ _CLAIMABLE: Final = select(
     deliveries.c.attempts,
     deliveries.c.counted,
     deliveries.c.last_attempt_at,
+    deliveries.c.owed_since,
+    deliveries.c.replay_id,
     events.c.position,
     events.c.recorded_at,
     events.c.body,
@@ -87,11 +92,12 @@ def next_due(connection: Connection, sink: str) -> datetime | None:
     return due
 
 
-def settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
+def settle(connection: Connection, settlements: Sequence[Settlement], fallbacks: Mapping[str, str]) -> None:
     """Write how attempts ended, then let the next ones of the lanes that they free come first.
 
     What ended alike is one row of ids. A delivery that is not the head of its lane any more (settled before, or
-    forgotten meanwhile) is left alone: an acknowledgement may be stored twice.
+    forgotten meanwhile) is left alone: an acknowledgement may be stored twice. What died is owed to the fallback of
+    its sink.
     """
     alike: dict[tuple[object, ...], list[Settlement]] = {}
     freed: dict[datetime, list[int]] = {}
@@ -101,8 +107,84 @@ def settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
             freed.setdefault(one.at, []).append(one.delivery_id)
     if alike:
         connection.execute(settle_these(), [_ending(those) for those in alike.values()])
+    _keep_attempts(connection, [one for one in settlements if one.outcome is not None])
     for at, delivery_ids in freed.items():
         promote(connection, delivery_ids, at)
+    dead = [one for one in settlements if one.state is DeliveryState.DEAD]
+    if dead and fallbacks:
+        _hand_over(connection, dead, fallbacks)
+
+
+def _keep_attempts(connection: Connection, failed: Sequence[Settlement]) -> None:
+    """Keep the last failed attempts of each delivery."""
+    if not failed:
+        return
+    rows = [
+        {
+            "delivery_id": one.delivery_id,
+            "number": one.attempts,
+            "at": one.at,
+            "outcome": one.outcome,
+            "error": one.error or "",
+        }
+        for one in failed
+    ]
+    connection.execute(upsert(attempts).on_conflict_do_nothing(), rows)
+    for one in failed:
+        if one.attempts > ATTEMPTS_KEPT:
+            old = attempts.c.number <= one.attempts - ATTEMPTS_KEPT
+            connection.execute(delete(attempts).where(attempts.c.delivery_id == one.delivery_id, old))
+
+
+def _hand_over(connection: Connection, dead: Sequence[Settlement], fallbacks: Mapping[str, str]) -> None:
+    """Owe what some sinks gave up to their fallbacks, unless those were owed it already."""
+    moments = {one.delivery_id: one.at for one in dead}
+    query = select(deliveries).where(
+        deliveries.c.id.in_(list(moments)), in_stage("dead"), deliveries.c.sink.in_(list(fallbacks))
+    )
+    for row in connection.execute(query.order_by(deliveries.c.position, deliveries.c.id)).all():
+        owed = {
+            "to_sink": fallbacks[row.sink],
+            "in_lane": row.lane,
+            "of_position": row.position,
+            "from_moment": moments[row.id],
+            "as_replay": row.replay_id,
+        }
+        had = deliveries.c.sink == owed["to_sink"], deliveries.c.position == row.position, deliveries.c.lane == row.lane
+        if connection.execute(select(deliveries.c.id).where(*had)).first() is None:
+            connection.execute(owe(late=True), owed)
+
+
+@cache
+def owe(*, late: bool = False) -> Insert:
+    """Owe an event to a sink: at the head of its lane if nobody else is there, else waiting behind.
+
+    `late` is for what was recorded long before, such as replays: its age counts from now on.
+    """
+    head = deliveries.alias("head")
+    taken = exists().where(
+        head.c.sink == bindparam("to_sink"), head.c.lane == bindparam("in_lane"), in_stage("ready", "claimed", of=head)
+    )
+    return insert(deliveries).values(
+        sink=bindparam("to_sink"),
+        lane=bindparam("in_lane"),
+        position=bindparam("of_position"),
+        due=bindparam("from_moment"),
+        owed_since=bindparam("from_moment") if late else None,
+        replay_id=bindparam("as_replay") if late else None,
+        stage=case((taken, "waiting"), else_="ready"),
+    )
+
+
+def pause(connection: Connection, sink: str, until: datetime | None) -> bool:
+    """Note until when nothing is to be sent to a sink."""
+    return connection.execute(update(sinks).where(sinks.c.name == sink).values(paused_until=until)).rowcount > 0
+
+
+def sink_state(connection: Connection, sink: str) -> SinkState:
+    """What the worker of a sink has to know."""
+    row = connection.execute(select(sinks.c.paused_until, sinks.c.failing_since).where(sinks.c.name == sink)).first()
+    return SinkState() if row is None else SinkState(row.paused_until, row.failing_since)
 
 
 def promote(connection: Connection, settled: Sequence[int], at: datetime) -> None:
@@ -136,13 +218,17 @@ def _claimed(connection: Connection, query: Select[Any], values: Mapping[str, ob
             id=delivery_id,
             sink=sink,
             lane=lane,
-            event=Event(body, position=position, recorded_at=recorded_at, id=event_id),
-            attempts=attempts,
+            event=Event(body, position=position, recorded_at=recorded_at, id=event_id, replay=replay_id),
+            attempts=tried,
             counted=counted,
             last_attempt_at=last_attempt_at,
+            owed_since=owed_since,
         )
-        for delivery_id, sink, lane, attempts, counted, last_attempt_at, position, recorded_at, body, event_id in rows
-    ]
+        for (
+            delivery_id, sink, lane, tried, counted, last_attempt_at, owed_since, replay_id,
+            position, recorded_at, body, event_id,
+        ) in rows
+    ]  # fmt: skip
 
 
 def _ending(those: Sequence[Settlement]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from poller.core.diagnosis_data import DiagnosisData, FailedTaskData, LogExcerptData
-from poller.core.events import BatchData, OverdueData, PendingReason, PollerData, RunData
+from poller.core.event_data import BatchData, OverdueData, PendingReason, PollerData, RunData
 from poller.core.samples import SAMPLE_TYPES, sample_event
 from poller.testing import running_emulator
 

@@ -46,7 +46,9 @@ _GROUPS: Final = {
         "show": "Show all that is known of a run.",
         "explain": "Say how the account is asked, what that costs, and how soon it knows.",
         "events": "Read the events on record, or follow them.",
-        "deliveries": "Read what is owed to the sinks, was sent, or is dead.",
+        "deliveries": "Read what is owed to the sinks, was sent, or is dead; move it to another sink.",
+        "replay": "Send events again.",
+        "sinks": "List the sinks; pause one, or have it go on.",
         "forget": "Erase a run's data.",
     },
     "Tools": {
@@ -55,6 +57,10 @@ _GROUPS: Final = {
         "schema": "Print the JSON Schema of events, or of the configuration.",
     },
 }
+
+
+_WITH_COMMANDS: Final = frozenset({"deliveries", "sinks"})
+"""Commands that have commands of their own: their modules hold an `App`, which says all of itself."""
 
 
 def make_app(chosen: str | None = None) -> App:
@@ -73,8 +79,10 @@ def make_app(chosen: str | None = None) -> App:
         for number, (name, summary) in enumerate(commands.items()):
             module = name.replace("-", "_")
             path = f"poller.app.cli.commands.{module}:{module}"
-            summed_up = {} if name == chosen else {"help": summary}
-            app.command(path, name=name, group=listed, sort_key=number, help_epilogue="", **summed_up)
+            options = {} if name == chosen else {"help": summary}
+            if name not in _WITH_COMMANDS:
+                options["help_epilogue"] = ""
+            app.command(path, name=name, group=listed, sort_key=number, **options)
     app.register_install_completion_command()
     return app
 

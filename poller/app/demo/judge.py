@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from poller.app.demo.receiver import Received
-from poller.core.machine import ENDS, RANK
+from poller.core.statuses import ENDS, RANK
 from poller.emulator import GONE, Transition
 
 MUST_BE_TOLD: Final = timedelta(seconds=2)
@@ -49,14 +49,14 @@ def judge(history: Iterable[Transition], received: Sequence[Received]) -> Report
         events = told[uuid]
         complaints += (f"{name}: {text}" for text in _disorder(events))
         acknowledged = {one.event.status: one.at for one in events if _is_step(one)}
-        passed = {status for one in events for status in one.event.data["skipped_statuses"]}
+        unseen = {status for one in events for status in one.event.data["skipped_statuses"]}
         due = _due(true_steps)
         steps += len(due)
         for status, at, lasted in due:
             if status in acknowledged:
                 number += 1
                 delays.append(acknowledged[status] - at)
-            elif status in passed and lasted < MUST_BE_TOLD:
+            elif status in unseen and lasted < MUST_BE_TOLD:
                 skipped += 1
             else:
                 complaints.append(f"{name}: {status} was not told")

@@ -37,10 +37,10 @@ class Show(AbstractContextManager["Show", None]):
         delay = delay_of(received)
         after = "" if delay is None else f"  acknowledged {delay:.2f} s after it happened"
         skipped = event.data.get("skipped_statuses") or []
-        passing = f" (passed {', '.join(skipped)})" if skipped else ""
+        unseen = f" (not seen: {', '.join(skipped)})" if skipped else ""
         name = event.data.get("name") or event.subject
         self.out.line(
-            f"{time.monotonic() - self.started:5.1f} s  {name:<28} {word_of(event):<10}{passing}{after}".rstrip()
+            f"{time.monotonic() - self.started:5.1f} s  {name:<28} {word_of(event):<10}{unseen}{after}".rstrip()
         )
 
     def refresh(self) -> None:

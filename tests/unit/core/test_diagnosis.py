@@ -23,7 +23,8 @@ from poller.core.diagnosis import (
     of_this_life,
     stream_of_arn,
 )
-from poller.core.events import CloudEvent, Event, event_id
+from poller.core.event_data import CloudEvent
+from poller.core.events import Event, event_id
 from poller.core.samples import sample_event
 from poller.core.values import OmittableField
 

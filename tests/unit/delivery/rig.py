@@ -12,7 +12,8 @@ import anyio.lowlevel
 
 from poller.bell import Bell
 from poller.core.deliveries import DeliveryRow, DeliveryState
-from poller.core.events import Draft, Event
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
@@ -21,7 +22,7 @@ from poller.gate import RecordGate
 from poller.ports import Round, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
-from poller.testing.stores import sample_draft
+from poller.testing.stores.samples import sample_draft
 from tests.unit.polling.simulation import VirtualClock
 
 SCOPE = "lab"
@@ -115,7 +116,7 @@ class Rig:
     async def telling(self, *outlets: Outlet) -> AsyncIterator[Dispatcher]:
         """A dispatcher that serves while the context is open; leaving it is a crash, not a stop."""
         dispatcher = Dispatcher(
-            outlets, Foundation(self.store, self.gate, self.bell, self.clock, self.chance, self.tally)
+            outlets, Foundation(self.store, self.gate, self.bell, self.clock, self.chance, self.tally), instance="test"
         )
         async with anyio.create_task_group() as tasks:
             await tasks.start(dispatcher.run)

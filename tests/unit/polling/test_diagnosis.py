@@ -13,8 +13,9 @@ import pytest
 from poller.bell import Bell
 from poller.core.cadence import Pace
 from poller.core.diagnosis import NO_DIAGNOSIS, DiagnosisTerms
+from poller.core.drafts import Place
 from poller.core.errors import BadRequest, Denied, ServiceError, Throttled, Transient
-from poller.core.events import Event, Place, event_id
+from poller.core.events import Event, event_id
 from poller.emulator.lives import Life
 from poller.foundation import Foundation
 from poller.polling.access import Access
@@ -22,7 +23,7 @@ from poller.polling.diagnosis import MOST_AT_ONCE, MOST_ATTEMPTS, Diagnoses
 from poller.polling.inquiry import CALLS_PER_SECOND, DENIED_FOR, MOST_PAGES, Inquiries
 from poller.polling.rules import Rule
 from poller.ports import Round
-from poller.testing.stores import sample_draft
+from poller.testing.stores.samples import sample_draft
 from tests.unit.polling.simulation import (
     ACCOUNT,
     NO_CREDENTIALS,

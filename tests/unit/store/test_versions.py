@@ -7,7 +7,7 @@ from pathlib import Path
 from poller.ports import Round
 from poller.store import schema
 from poller.store.store import SqliteStore
-from poller.testing.stores import AT, SCOPE, sample_draft, sample_run, tell
+from poller.testing.stores.samples import AT, SCOPE, sample_draft, sample_run, tell
 
 ADDED: dict[int, tuple[str, ...]] = {2: ("DROP TABLE diagnoses",)}
 """By version what takes away again what it added: a record of the version before is what is left."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from poller.core.redaction import (
+from poller.core.excerpts import (
     _TECHNICAL,
     LONGEST_LINE,
     LONGEST_MESSAGE,
@@ -18,7 +18,7 @@ from poller.core.redaction import (
     last_that_fit,
     names_in,
 )
-from poller.telemetry import hide, redact
+from poller.redaction import hide, redact
 
 STRICT = NamePolicy()
 OPEN = NamePolicy(shown=("*",))

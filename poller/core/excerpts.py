@@ -4,7 +4,7 @@ By allow-list: of what looks like a name only that is shown which the operator's
 word of letters and digits mixed, a long number, the stem of a data file, a part of an address, a directory of data, and
 the run's own name and tags; ordinary technical words (`_TECHNICAL`) are none. A name of letters alone in the midst of a
 sentence looks like any other word, and cannot be found: docs/events.md says so. Pure; values of configured secrets are
-not known here, their masking is `telemetry.redact`.
+not known here, their masking is `poller.redaction`.
 """
 
 import re
