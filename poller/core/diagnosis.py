@@ -310,12 +310,6 @@ _OWNER_WORDS: Final = {
 }
 
 
-def in_words_by_code(code: str) -> str:
-    """The same without any question: what the table says of a run's code."""
-    reason = reason_of(code)
-    return in_words({"reason_code": code, "meaning": reason.meaning, "owner": reason.owner, "action": reason.action})
-
-
 def _moment(value: Json) -> datetime | None:
     return datetime.fromisoformat(value) if isinstance(value, str) else None
 

@@ -18,7 +18,6 @@ from poller.core.diagnosis import (
     diagnosis_of,
     first_to_fail,
     in_words,
-    in_words_by_code,
     log_url,
     of_this_life,
     stream_of_arn,
@@ -240,10 +239,6 @@ def test_in_one_line_it_says_what_failed_whose_it_is_and_what_to_do() -> None:
     )
     left = sample_event("diagnosed").without(["failure_reason", "name"]).data["diagnosis"]
     assert in_words(left) == "task 6657068"
-    assert (
-        in_words_by_code("SERVICE_ERROR")
-        == "SERVICE_ERROR: HealthOmics had a passing fault. [AWS] Start the run again."
-    )
 
 
 def test_each_sample_of_findings_makes_another_diagnosis_and_no_other_event() -> None:
