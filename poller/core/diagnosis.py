@@ -218,25 +218,23 @@ def diagnosis_of(failed: Mapping[str, Json], findings: Findings, *, shown: Seque
 
 
 def _conclude(failed: Mapping[str, Json], tasks: Sequence[RunTask]) -> tuple[str | None, Basis, Reason | Cause]:
-    """The code that counts, what it was read from, and what it means; the more specific word goes before the other."""
+    """The code that counts, what it was read from, and what it means; the more specific word goes before the other.
+
+    Of the tasks the first one counts alone: what befell others the run may have survived.
+    """
     code = failed.get("failure_reason")
     code = code if isinstance(code, str) and code else None
     if code is not None and code not in GENERIC:
         return code, "run", reason_of(code)
-    specific = next((task.failure_reason for task in tasks if _says_why(task.failure_reason)), None)
-    if specific is not None:
-        return specific, "task", reason_of(specific)
-    code = code or next((task.failure_reason for task in tasks if task.failure_reason), None)
-    for task in tasks:
-        if (cause := cause_of(task.status_message or "")) is not None:
-            return code, "task_message", cause
+    task = tasks[0] if tasks else RunTask("")
+    if task.failure_reason is not None and task.failure_reason not in GENERIC:
+        return task.failure_reason, "task", reason_of(task.failure_reason)
+    code = code or task.failure_reason
+    if (cause := cause_of(task.status_message or "")) is not None:
+        return code, "task_message", cause
     if (cause := cause_of(str(failed.get("status_message") or ""))) is not None:
         return code, "run_message", cause
     return (code, "run", reason_of(code)) if code is not None else (None, "nothing", _NO_REASON)
-
-
-def _says_why(code: str | None) -> bool:
-    return code is not None and code != "" and code not in GENERIC
 
 
 def _task(task: RunTask, named: Collection[str], region: str) -> dict[str, Json]:

@@ -96,6 +96,13 @@ def test_where_both_codes_are_generic_the_words_of_the_task_tell_the_cause() -> 
     assert "another kind of processor" in found["meaning"]
 
 
+def test_what_befell_other_tasks_is_no_cause_since_the_run_may_have_survived_it() -> None:
+    repeated = task("7", failure_reason="SERVICE_ERROR", stop_time=AT - 9 * MINUTE)
+    decisive = task("6657068", failure_reason="RUN_TASK_FAILED", status_message="Task failed.")
+    found = diagnose(decisive, repeated, failure_reason="RUN_TASK_FAILED")
+    assert (found["reason_code"], found["owner"], found["retry_safe"]) == ("RUN_TASK_FAILED", "unknown", None)
+
+
 def test_where_no_task_failed_the_words_of_the_run_may_tell_the_cause() -> None:
     said = "Workflow run failed. No such file or directory: /mnt/workflow/main.nf"
     found = diagnose(failure_reason="WORKFLOW_RUN_FAILED", status_message=said)
