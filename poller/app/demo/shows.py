@@ -34,6 +34,8 @@ class Show(AbstractContextManager["Show", None]):
         event = received.event
         delay = delay_of(received)
         after = "" if delay is None else f"  acknowledged {delay:.2f} s after it happened"
+        diagnosis = event.data.get("diagnosis")
+        after = after if diagnosis is None else f"  {diagnosis['meaning']}"
         skipped = event.data.get("skipped_statuses") or []
         unseen = f" (not seen: {', '.join(skipped)})" if skipped else ""
         name = event.data.get("name") or event.subject

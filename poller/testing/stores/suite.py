@@ -3,6 +3,7 @@
 from poller.testing.stores.cancelling import CancellingPromises
 from poller.testing.stores.claiming import ClaimPromises
 from poller.testing.stores.cohorts import CohortPromises
+from poller.testing.stores.diagnoses import DiagnosisPromises
 from poller.testing.stores.forgetting import ForgettingPromises
 from poller.testing.stores.model import ModelPromises
 from poller.testing.stores.operating import OperatingPromises
@@ -22,6 +23,7 @@ class StoreConformance(
     RoutePromises,
     OperatingPromises,
     CohortPromises,
+    DiagnosisPromises,
     ForgettingPromises,
     CancellingPromises,
     ModelPromises,
