@@ -5,11 +5,12 @@ can name their lines, and says what to do. `warnings` are things that work, and 
 """
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
 
 from poller.core.events import EVENT_TYPES, short_type
 from poller.core.routing import Route, unmatched
@@ -105,6 +106,25 @@ def warnings(settings: Settings) -> list[str]:
     elif not any(Route(sink.name, sink.events).takes("healthomics.poller.blind") for sink in settings.sinks):
         found.append('no sink takes "blind": nobody is told when the poller can no longer see the account')
     return found
+
+
+@runtime_checkable
+class Doubtful(Protocol):
+    """Settings of a sink that can say what works and will not for long, or is not what was meant."""
+
+    def warnings(self, directory: Path, now: datetime) -> Iterable[str]:
+        """Sentences that begin with a key. Args: `directory` is what relative paths are relative to."""
+        ...
+
+
+def sink_warnings(settings: Settings, directory: Path, now: datetime) -> list[str]:
+    """What sinks have to say of their settings, and of the files that these name."""
+    return [
+        f'[[sinks]] "{sink.name}" {said}'
+        for sink in settings.sinks
+        if isinstance(sink, Doubtful)
+        for said in sink.warnings(directory, now)
+    ]
 
 
 def _follows(watch: WatchSettings) -> bool:

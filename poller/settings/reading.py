@@ -6,7 +6,7 @@ environment or from another file.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast, get_args
@@ -52,6 +52,8 @@ class Reading:
             self.from_elsewhere = substituted.values
             self.secrets += substituted.secrets
         self.catalogue = _Remembered(catalogue or installed_sinks())
+        self.context = {"catalogue": self.catalogue, "directory": directory}
+        """What validators may ask for: the sink types there are, and what relative paths are relative to."""
 
     def read(self) -> Settings:
         self.secrets += self.find_secrets(self.data, ())
@@ -77,7 +79,7 @@ class Reading:
         data: Any = _without(self.data, [problem.path for problem in self.problems])
         for attempt in range(20):
             try:
-                return Settings.model_validate(data, context={"catalogue": self.catalogue})
+                return Settings.model_validate(data, context=self.context)
             except ValidationError as failed:
                 found = self.problems_of(failed)
                 known = [problem.path for problem in self.problems]
@@ -246,7 +248,7 @@ class Reading:
     def find_secrets(self, value: Any, path: KeyPath) -> list[str]:
         """The values of all keys that are secrets by their type, or, where nobody knows the key, by their name."""
         if isinstance(value, SinkSettings):
-            return [item.get_secret_value() for item in vars(value).values() if isinstance(item, SecretStr)]
+            return [found for item in vars(value).values() for found in _secrets_in(item)]
         if isinstance(value, Mapping):
             return [found for key, item in value.items() for found in self.find_secrets(item, (*path, str(key)))]
         if isinstance(value, list | tuple):
@@ -354,6 +356,17 @@ def _mentions_secret(annotation: Any) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, SecretStr):
         return True
     return any(_mentions_secret(inner) for inner in get_args(annotation))
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    """The secrets in a value of settings, which knows by itself what is one."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, Mapping):
+        yield from _secrets_in(tuple(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _secrets_in(item)
 
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -12,6 +12,7 @@ from poller.settings.load import load_settings, settings_from
 from poller.settings.model import Settings, installed_sinks, sink_model
 from poller.settings.schema import config_schema
 from poller.settings.starter import starter_config
+from tests.unit.sinks.authority import Authority
 
 from .conftest import Catalogue
 
@@ -21,6 +22,8 @@ BUILT_IN: Final = ("callback", "file", "sns", "stdout", "webhook")
 ENVIRON: Final = {
     "OMICS_POLLER_TOKEN": "a-token-of-ours",
     "LIMS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "CLIENT_KEY_PASSWORD": "a-password-of-ours",
+    "PROXY_PASSWORD": "another-password-of-ours",
 }
 
 
@@ -63,6 +66,8 @@ def test_the_example_is_accepted_with_everything_on(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(uncommented(EXAMPLE.read_text()))
     (tmp_path / "lims-token").write_text("a-token-of-theirs\n")
+    authority = Authority(tmp_path, "authorities")
+    authority.issue("poller", password=ENVIRON["CLIENT_KEY_PASSWORD"])
     settings = load_settings(path, ENVIRON).settings
     assert [sink.type for sink in settings.sinks] == ["stdout", "webhook", "sns", "file", "callback"]
     assert settings.aws[0].region == "us-east-1"

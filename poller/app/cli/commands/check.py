@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -71,11 +72,12 @@ async def check(
     """
     from poller.app.build import resolve_regions
     from poller.core.errors import ConfigError
-    from poller.settings.checks import warnings
+    from poller.settings.checks import sink_warnings, warnings
 
     loaded = load_configuration(config, aws)
+    doubts = [*warnings(loaded.settings), *sink_warnings(loaded.settings, loaded.directory, datetime.now(UTC))]
     findings = [Finding("configuration", "ok", str(loaded.path))]
-    findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
+    findings += [Finding("configuration", "warning", text) for text in doubts]
     findings += _watches(loaded.settings)
     try:
         resolve_regions(loaded.settings)
