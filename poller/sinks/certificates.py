@@ -42,8 +42,8 @@ class CertificateFiles:
     def paths(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.certificate, self.key, self.ca_file) if path is not None)
 
-    def context(self) -> ssl.SSLContext:
-        """A context for clients. Raises: CertificateError."""
+    def check(self) -> None:
+        """Look at every file. Raises: CertificateError for the first that cannot be used."""
         for key, path in (
             ("client_certificate", self.certificate),
             ("client_key", self.key),
@@ -51,12 +51,18 @@ class CertificateFiles:
         ):
             if path is not None:
                 _look(key, path)
-        if self.ca_file is not None:
-            _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "ca_file", self.ca_file)
+        for key, path in (("ca_file", self.ca_file), ("client_certificate", self.certificate)):
+            if path is not None:
+                _hold_certificates(key, path)
+        if self.certificate is not None:
+            self._present(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), self.certificate)
+
+    def context(self) -> ssl.SSLContext:
+        """A context for clients. Raises: CertificateError."""
+        self.check()
         context = ssl.create_default_context(cafile=self.ca_file)
         context.set_alpn_protocols(["http/1.1"])
         if self.certificate is not None:
-            _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "client_certificate", self.certificate)
             self._present(context, self.certificate)
         return context
 
@@ -174,11 +180,10 @@ def _look(key: str, path: Path) -> None:
     raise CertificateError(key, f"{path} cannot be read: {reason}")
 
 
-def _trust(context: ssl.SSLContext, key: str, path: Path) -> None:
-    """Load the certificates of a file, to see that they are some."""
+def _hold_certificates(key: str, path: Path) -> None:
     try:
-        context.load_verify_locations(cafile=path)
-    except ssl.SSLError:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError:  # an SSLError is one
         raise CertificateError(key, f"{path} holds no certificate that can be read (PEM is expected)") from None
 
 

@@ -70,7 +70,7 @@ class ConnectionSettings(SinkSettings, hide_input_in_errors=True):
         directory: Path | None = (info.context or {}).get("directory")
         if not wrong and directory is not None:
             try:
-                certificate_files(self, directory).context()
+                certificate_files(self, directory).check()
             except CertificateError as error:
                 wrong[error.key] = error.sentence
         if wrong:

@@ -5,8 +5,6 @@ event's id, the same at every attempt, for receivers that drop what they had alr
 """
 
 import base64
-import binascii
-import hmac
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,8 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import anyio
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, SecretStr
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, Field
 
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
@@ -25,6 +22,7 @@ from poller.core.values import Secret
 from poller.ports import Toolbox
 from poller.sinks.addresses import literal, refusal
 from poller.sinks.connections import Connection, ConnectionSettings
+from poller.sinks.signing import PREFIX, Secrets, Signer
 from poller.version import __version__
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
@@ -32,9 +30,6 @@ POISON: Final = frozenset({400, 410, 413, 422})
 """Statuses that no retry mends: the far end has read this event and will not have it (DESIGN 9)."""
 CROWDED: Final = frozenset({429, 503})
 """Statuses of a far end that has too much to do: fewer sends at once."""
-SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # says that a secret follows
-MOST_SECRETS: Final = 8
-"""Signatures of one request: a rotation needs two, and headers have limits."""
 READ_LIMIT: Final = 2048
 """Bytes of an answer that are read: enough to say what is wrong, too few to hurt."""
 EXCERPT: Final = 300
@@ -66,25 +61,6 @@ def _url(text: str) -> str:
     return text
 
 
-def _key(secret: str) -> bytes:
-    """The bytes to sign with: what follows whsec_ as base64, padded or not."""
-    encoded = secret.removeprefix(SECRET_PREFIX)
-    return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-
-
-def _secret(secret: Secret) -> Secret:
-    text = secret.get_secret_value()
-    if not text.startswith(SECRET_PREFIX):
-        raise ValueError(f"a signing secret begins with {SECRET_PREFIX}, and this one does not")
-    try:
-        key = _key(text)
-    except binascii.Error:
-        key = b""
-    if not key:
-        raise ValueError(f"what follows {SECRET_PREFIX} in a signing secret is base64, and this is not")
-    return secret
-
-
 def _headers(headers: dict[str, Secret]) -> dict[str, Secret]:
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
@@ -94,31 +70,6 @@ def _headers(headers: dict[str, Secret]) -> dict[str, Secret]:
         if not value.get_secret_value().isprintable():
             raise ValueError(f"the value of the header {name} holds a line break or another control character")
     return headers
-
-
-class _OneOrMore:
-    """One secret is a list of one."""
-
-    @staticmethod
-    def read(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return value
-        if isinstance(value, str | SecretStr):
-            return (value,)
-        raise ValueError("expected text, in quotes, or a list of texts")
-
-    @staticmethod
-    def __get_pydantic_json_schema__(core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        many = handler(core_schema)
-        return {"anyOf": [many["items"], many]}
-
-
-Secrets = Annotated[
-    tuple[Annotated[Secret, AfterValidator(_secret)], ...],
-    Field(min_length=1, max_length=MOST_SECRETS),
-    BeforeValidator(_OneOrMore.read),
-    _OneOrMore,
-]
 
 
 class WebhookSettings(ConnectionSettings, hide_input_in_errors=True):
@@ -154,9 +105,7 @@ class WebhookSink:
         self.settings = settings
         self._tools = tools
         self._connection = Connection(settings, settings.url, tools)
-        self._keyed = [
-            hmac.new(_key(secret.get_secret_value()), digestmod="sha256") for secret in settings.secret or ()
-        ]
+        self._signer = Signer(settings.secret or ())
         self._host = urlsplit(settings.url).netloc
         self._headers = {
             "user-agent": f"healthomics-poller/{__version__}",
@@ -196,12 +145,8 @@ class WebhookSink:
         return await self._connection.probe()
 
     def _signed(self, event: Event) -> dict[str, str]:
-        headers = {**self._headers, "webhook-id": event.id}
-        at = headers["webhook-timestamp"] = str(int(self._tools.clock.now().timestamp()))
-        if self._keyed:
-            content = b"%b.%b.%b" % (event.id.encode(), at.encode(), event.body)
-            headers["webhook-signature"] = " ".join(_signature(keyed, content) for keyed in self._keyed)
-        return headers
+        at = int(self._tools.clock.now().timestamp())
+        return self._headers | self._signer.headers(event.id, at, event.body)
 
     def _failure(self, answer: aiohttp.ClientResponse, body: bytes) -> Retry | Rejected:
         """What an answer other than 2xx means, told with the beginning of what it says."""
@@ -222,12 +167,6 @@ class WebhookSink:
             text = text.replace(hidden, "***")
         line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
         return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"
-
-
-def _signature(keyed: hmac.HMAC, content: bytes) -> str:
-    signing = keyed.copy()  # a key that is set up once: half of what a signature costs
-    signing.update(content)
-    return "v1," + base64.b64encode(signing.digest()).decode()
 
 
 async def _drain(answer: aiohttp.ClientResponse) -> bytes:
@@ -262,7 +201,7 @@ def _hidden_texts(settings: WebhookSettings) -> list[str]:
     texts: set[str] = set()
     for secret in settings.secret or ():
         whole = secret.get_secret_value()
-        texts |= {whole, whole.removeprefix(SECRET_PREFIX)}
+        texts |= {whole, whole.removeprefix(PREFIX)}
     if settings.proxy_password is not None:
         password = settings.proxy_password.get_secret_value()
         texts |= {password, base64.b64encode(f"{settings.proxy_user}:{password}".encode()).decode()}
