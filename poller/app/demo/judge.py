@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from poller.app.demo.receiver import Received
+from poller.app.demo.inbox import Received
 from poller.core.machine import ENDS, RANK
 from poller.emulator import GONE, Transition
 

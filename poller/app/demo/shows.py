@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from poller.app.cli.boards import STYLES
 from poller.app.cli.output import Output
-from poller.app.demo.receiver import Received
+from poller.app.demo.inbox import Received
 from poller.core.events import Event
 
 if TYPE_CHECKING:
