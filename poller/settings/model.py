@@ -1,111 +1,26 @@
 """The tables of the configuration, key by key: types, defaults, and the line of explanation that each key carries.
 
 What one key alone can get wrong is refused here; what only several keys together can get wrong is in `checks.py`.
-Keys and defaults are the contract of docs/configuration.md. The keys of each sink type live beside the sink.
+Keys and defaults are the contract of docs/configuration.md. How `[[sinks]]` are read is in `sinks.py`.
 """
 
 import ipaddress
 import re
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, cast
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    GetJsonSchemaHandler,
-    SerializeAsAny,
-    ValidationError,
-    ValidationInfo,
-)
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
-from poller.core.errors import ConfigError
-from poller.core.runs import RUN_ARN, RUN_ID, EmitFirst
-from poller.core.values import Duration, OmittableField, Secret, SinkSettings, parse_duration
+from poller.core.runs import EmitFirst
+from poller.core.values import Duration, OmittableField, Secret, parse_duration
+from poller.settings.sinks import AnySink
+from poller.settings.texts import BatchId, HttpUrl, Listen, RunText, StoreUrl, address
 
 PrivateField = Literal["parameters", "definition", "engineSettings", "sessionPolicy"]
 """`core.events.PRIVATE_FIELDS` as a type: what `[privacy] include` may name."""
-
-
-class SinkCatalogue(Protocol):
-    """The sink types that are installed; the module `poller.sinks.registry` is one."""
-
-    def sink_types(self) -> Collection[str]: ...
-
-    def load_sink(self, name: str, /) -> Any:
-        """The sink's class; its `settings_model` says what its table may hold.  Raises: ConfigError."""
-        ...
-
-
-class RunName(NamedTuple):
-    """What a configured or typed name of a run says: its id, and the scope or ARN it was named with."""
-
-    run_id: str
-    scope: str | None = None
-    region: str | None = None
-    account_id: str | None = None
-
-
-def run_name(text: str) -> RunName:
-    """Read `1234567`, `scope:1234567` or a run's ARN.
-
-    Raises: ValueError, saying what is expected, if it is none of these.
-    """
-    if arn := RUN_ARN.fullmatch(text):
-        return RunName(arn["id"], region=arn["region"], account_id=arn["account"])
-    scope, colon, run_id = text.rpartition(":")
-    if RUN_ID.fullmatch(run_id) and bool(scope) == bool(colon) and not scope.startswith("arn:"):
-        return RunName(run_id, scope=scope or None)
-    raise ValueError("expected a run id of 1 to 18 digits, scope:id, or the ARN of a run")
-
-
-def _run_name(text: str) -> str:
-    run_name(text)
-    return text
-
-
-def _batch_id(text: str) -> str:
-    if not RUN_ID.fullmatch(text):
-        raise ValueError("expected a batch id of 1 to 18 digits")
-    return text
-
-
-def _http_url(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#]+([/?#]\S*)?", text):
-        raise ValueError("expected an address that begins with http:// or https://")
-    try:
-        _ = urlsplit(text).port
-    except ValueError:
-        raise ValueError("expected a port of at most five digits, up to 65535, after the host") from None
-    return text
-
-
-def _store_url(text: str) -> str:
-    scheme = text.partition(":")[0]
-    if scheme not in ("sqlite", "postgresql"):
-        raise ValueError("expected sqlite:///file.db (relative to this file) or sqlite:////absolute/file.db")
-    if scheme == "sqlite" and not re.fullmatch(r"sqlite://(/[^?#\s]([^?#]*[^?#\s])?)?", text):
-        raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///omics-poller.db")
-    return text
-
-
-def _listen(text: str) -> str:
-    _address(text)
-    return text
-
-
-def _address(text: str) -> tuple[str, int] | None:
-    if not text:
-        return None
-    found = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\s:\[\]/]*)):(?P<port>\d{1,5})", text)
-    if found is None or int(found["port"]) > 65535:
-        raise ValueError('expected host:port such as "127.0.0.1:8780", or "" for no HTTP server')
-    return found["six"] or found["host"] or "0.0.0.0", int(found["port"])  # noqa: S104  # `:8780` is everywhere
 
 
 def _lower(value: Any) -> Any:
@@ -123,13 +38,13 @@ def _one_or_many(value: Any) -> Any:
     return value or ({},) if isinstance(value, list | tuple) else value
 
 
+def _some(value: Any) -> Any:
+    """`[cohort]` and one `[[cohort]]` are the same thing."""
+    return (value,) if isinstance(value, Mapping | BaseModel) else value
+
+
 def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._~-]", "-", socket.gethostname())[:253] or "poller"
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-RunText = Annotated[str, AfterValidator(_run_name)]
-BatchId = Annotated[str, AfterValidator(_batch_id)]
 
 
 class Table(BaseModel, extra="forbid", frozen=True):
@@ -245,6 +160,27 @@ class WatchSettings(Table):
     )
 
 
+class CohortSettings(Table):
+    """`[[cohort]]`: runs that are told of as one, once the last of them has ended."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="What it is called in the event: its subject."
+    )
+    run_ids: tuple[RunText, ...] = Field((), description="Runs that belong to it: ids, scope:id, or ARNs.")
+    run_group_ids: tuple[Annotated[str, Field(pattern=r"^\d{1,18}$")], ...] = Field(
+        (), description="Runs of these run groups belong to it."
+    )
+    run_name: str | None = Field(None, min_length=1, description="Runs whose name fits this glob belong to it.")
+    tags: dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]] = Field(
+        {}, description="Runs that have all these tags belong to it."
+    )
+    expected: int | None = Field(None, ge=1, description="How many runs it has; without it, see quiet.")
+    quiet: Duration = Field(
+        timedelta(minutes=10),
+        description="It has finished once all its runs have ended and no other came for so long.",
+    )
+
+
 class PollingSettings(Table):
     """`[polling]`: how often to ask, and when to draw conclusions."""
 
@@ -273,7 +209,7 @@ class PollingSettings(Table):
 class StoreSettings(Table):
     """`[store]`: the record of what was seen and what is owed."""
 
-    url: Annotated[str, AfterValidator(_store_url)] = Field(
+    url: StoreUrl = Field(
         "sqlite:///omics-poller.db", description="Where the record is; a relative path is relative to this file."
     )
     retention: Duration = Field(
@@ -284,7 +220,7 @@ class StoreSettings(Table):
 class HttpSettings(Table):
     """`[http]`: health and API of the daemon."""
 
-    listen: Annotated[str, AfterValidator(_listen)] = Field(
+    listen: Listen = Field(
         "127.0.0.1:8780", description='host:port of the HTTP server; "" = none, port 0 = any free one, logged.'
     )
     token: Annotated[Secret | None, BeforeValidator(_empty_is_none)] = Field(
@@ -294,7 +230,7 @@ class HttpSettings(Table):
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port to listen on; None if there is to be no server."""
-        return _address(self.listen)
+        return address(self.listen)
 
     @property
     def on_loopback(self) -> bool:
@@ -345,54 +281,6 @@ class DaemonSettings(Table):
     )
 
 
-def installed_sinks() -> SinkCatalogue:
-    """The catalogue of what is installed: ours, and what other packages add."""
-    from poller.sinks import registry  # here: entry points are read only when a configuration is
-
-    return cast(SinkCatalogue, registry)
-
-
-def sink_model(kind: str, catalogue: SinkCatalogue) -> type[SinkSettings]:
-    """What the table of a sink of this type may hold.
-
-    Raises: LookupError if there is no such type, ImportError, saying why, if it cannot be used.
-    """
-    if kind not in catalogue.sink_types():
-        raise LookupError(kind)
-    try:
-        return cast(type[SinkSettings], catalogue.load_sink(kind).settings_model)
-    except ConfigError as error:
-        raise ImportError(str(error)) from error
-
-
-def _sink(value: Any, info: ValidationInfo) -> Any:
-    """A sink's table, read by the model of its type."""
-    if isinstance(value, SinkSettings) or not isinstance(value, Mapping):
-        return value
-    kind = value.get("type")
-    catalogue = (info.context or {}).get("catalogue") or installed_sinks()
-    if not isinstance(kind, str):
-        code = "string_type" if "type" in value else "missing"
-        raise _at_type(InitErrorDetails(type=code, loc=("type",), input=kind))
-    try:
-        model = sink_model(kind, catalogue)
-    except LookupError:
-        types = ", ".join(sorted(catalogue.sink_types()))
-        wrong = PydanticCustomError("sink_type", "{expected}", {"expected": types})
-        raise _at_type(InitErrorDetails(type=wrong, loc=("type",), input=kind)) from None
-    except ImportError as error:
-        broken = PydanticCustomError("sink_broken", "{reason}", {"reason": str(error)})
-        raise _at_type(InitErrorDetails(type=broken, loc=("type",), input=kind)) from None
-    return model.model_validate(value, context=info.context)
-
-
-def _at_type(details: InitErrorDetails) -> ValidationError:
-    return ValidationError.from_exception_data("sink", [details])
-
-
-AnySink = Annotated[SerializeAsAny[SinkSettings], BeforeValidator(_sink)]
-
-
 class Settings(Table):
     """The whole configuration.
 
@@ -411,8 +299,13 @@ class Settings(Table):
     privacy: PrivacySettings = Field(PrivacySettings(), description="What of a run leaves the account.")
     log: LogSettings = Field(LogSettings(), description="What the daemon says of its work.")
     daemon: DaemonSettings = Field(default_factory=DaemonSettings, description="The process itself.")
+    cohort: Annotated[tuple[CohortSettings, ...], BeforeValidator(_some)] = Field(
+        (), description="Runs that are told of as one."
+    )
     sinks: tuple[AnySink, ...] = Field((), description="Where events go.")
 
 
-MANY: Final = frozenset({"aws", "watch", "sinks"})
+MANY: Final = frozenset({"aws", "watch", "cohort", "sinks"})
 """The tables that may be written more than once, as [[…]]."""
+LISTED: Final = frozenset({"cohort", "sinks"})
+"""Those of them of which there is none by itself."""

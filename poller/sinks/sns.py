@@ -76,7 +76,8 @@ class SnsSink:
             }
             _check_size(event.body, message["MessageAttributes"])
             if self._fifo:
-                message |= {"MessageGroupId": group_of(event), "MessageDeduplicationId": event.id}
+                again = "" if event.replay is None else f":{event.replay}"  # else SNS would swallow a replay
+                message |= {"MessageGroupId": group_of(event), "MessageDeduplicationId": event.id + again}
             try:
                 await sns.publish(**message)
             except ClientError as error:
@@ -107,7 +108,7 @@ class SnsSink:
 
 def attributes_of(event: Event) -> dict[str, dict[str, str]]:
     """What subscriptions can filter by, as SNS takes it; what is not known is not there."""
-    known = {"type": event.type, **{name: event.data.get(name) for name in _ATTRIBUTES}}
+    known = {"type": event.type, **{name: event.data.get(name) for name in _ATTRIBUTES}, "replay_id": event.replay}
     return {
         name: {"DataType": "String", "StringValue": str(value)}
         for name, value in known.items()

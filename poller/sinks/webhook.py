@@ -37,7 +37,9 @@ EXCERPT: Final = 300
 DRAIN_SECONDS: Final = 0.5
 """How long the rest of an answer is waited for, once its status is known; a later rest costs a new connection."""
 
-_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection", "proxy-authorization"})
+_OURS: Final = frozenset(
+    {"content-type", "content-length", "transfer-encoding", "connection", "proxy-authorization", "replay-id"}
+)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -146,7 +148,8 @@ class WebhookSink:
 
     def _signed(self, event: Event) -> dict[str, str]:
         at = int(self._tools.clock.now().timestamp())
-        return self._headers | self._signer.headers(event.id, at, event.body)
+        headers = self._headers | self._signer.headers(event.id, at, event.body)
+        return headers if event.replay is None else headers | {"replay-id": event.replay}
 
     def _failure(self, answer: aiohttp.ClientResponse, body: bytes) -> Retry | Rejected:
         """What an answer other than 2xx means, told with the beginning of what it says."""

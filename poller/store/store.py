@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Final
 
 from poller.core.batches import KnownBatch
-from poller.core.deliveries import AttemptRow, Delivery, DeliveryRow, DeliveryState, Settlement
+from poller.core.cohorts import Cohort, Finished, Progress
+from poller.core.deliveries import (
+    AttemptRow,
+    Delivery,
+    DeliveryRow,
+    DeliveryState,
+    Replayable,
+    Selection,
+    Settlement,
+)
 from poller.core.events import Event
-from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Json, KnownRun
+from poller.core.stays import Stays
 from poller.ports import Round, RunRow, ScopeState, SinkRow, SinkState, WatchRow
-from poller.store import asking, housekeeping, reading, telling
+from poller.store import asking, housekeeping, reading, replaying, telling
+from poller.store import cohorts as following
 from poller.store.engines import Database, SqliteFile, SqliteMemory
 
 PATIENCE: Final = timedelta(seconds=2)
@@ -112,6 +122,15 @@ class SqliteStore:
     async def next_due(self, sink: str) -> datetime | None:
         return await self._database.read(partial(telling.next_due, sink=sink))
 
+    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> bool:
+        return await self._database.write(partial(following.follow, followed=cohorts, limit=limit))
+
+    async def cohort_progress(self, cohorts: Sequence[Cohort]) -> dict[str, Progress]:
+        return await self._database.read(partial(following.progress, followed=cohorts))
+
+    async def cohort_finished(self, cohort: Cohort, at: datetime) -> Finished:
+        return await self._database.read(partial(following.finished, cohort=cohort, at=at))
+
     async def events(
         self,
         *,
@@ -141,10 +160,45 @@ class SqliteStore:
         state: DeliveryState | None = None,
         run_id: str | None = None,
         scope: str | None = None,
+        event_id: str | None = None,
+        replay_id: str | None = None,
         limit: int = 1000,
     ) -> list[DeliveryRow]:
-        query = partial(reading.delivery_rows, sink=sink, state=state, run_id=run_id, scope=scope, limit=limit)
+        query = partial(
+            reading.delivery_rows,
+            sink=sink,
+            state=state,
+            run_id=run_id,
+            scope=scope,
+            event_id=event_id,
+            replay_id=replay_id,
+            limit=limit,
+        )
         return await self._database.read(query)
+
+    async def delivery(self, delivery_id: int) -> DeliveryRow | None:
+        return await self._database.read(partial(reading.delivery_row, delivery_id=delivery_id))
+
+    async def replayable(self, wanted: Selection, *, to: str | None = None) -> list[Replayable]:
+        return await self._database.read(partial(replaying.replayable, wanted=wanted, to=to))
+
+    async def replay(
+        self,
+        wanted: Selection,
+        *,
+        to: str | None = None,
+        replay_id: str,
+        at: datetime,
+        after: int = 0,
+        limit: int = 500,
+    ) -> int | None:
+        transaction = partial(
+            replaying.replay, wanted=wanted, to=to, replay_id=replay_id, at=at, after=after, limit=limit
+        )
+        return await self._database.write(transaction)
+
+    async def move(self, old: str, new: str, at: datetime, *, limit: int = 500) -> int:
+        return await self._database.write(partial(replaying.move, old=old, new=new, at=at, limit=limit))
 
     async def sinks(self) -> list[SinkRow]:
         return await self._database.read(reading.sink_rows)

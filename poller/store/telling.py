@@ -9,13 +9,13 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Select, Update, bindparam, case, delete, exists, insert, select, update
+from sqlalchemy import Connection, Insert, Select, Update, bindparam, case, delete, insert, select, update
 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.events import Event
 from poller.core.routing import Route
 from poller.ports import SinkState
-from poller.store.schema import attempts, deliveries, events, in_stage, is_head, is_ready, sinks
+from poller.store.schema import attempts, deliveries, events, has_head, in_stage, is_head, is_ready, sinks
 from poller.store.statements import one_of, upsert
 
 ATTEMPTS_KEPT: Final = 50
@@ -35,6 +35,7 @@ _CLAIMABLE: Final = select(
     deliveries.c.counted,
     deliveries.c.last_attempt_at,
     deliveries.c.owed_since,
+    deliveries.c.replay_id,
     events.c.position,
     events.c.recorded_at,
     events.c.body,
@@ -147,6 +148,7 @@ def _hand_over(connection: Connection, dead: Sequence[Settlement], fallbacks: Ma
             "in_lane": row.lane,
             "of_position": row.position,
             "from_moment": moments[row.id],
+            "as_replay": row.replay_id,
         }
         had = deliveries.c.sink == owed["to_sink"], deliveries.c.position == row.position, deliveries.c.lane == row.lane
         if connection.execute(select(deliveries.c.id).where(*had)).first() is None:
@@ -157,18 +159,16 @@ def _hand_over(connection: Connection, dead: Sequence[Settlement], fallbacks: Ma
 def owe(*, late: bool = False) -> Insert:
     """Owe an event to a sink: at the head of its lane if nobody else is there, else waiting behind.
 
-    `late` is for what was recorded long before: its age counts from now on.
+    `late` is for what was recorded long before, such as replays: its age counts from now on.
     """
-    head = deliveries.alias("head")
-    taken = exists().where(
-        head.c.sink == bindparam("to_sink"), head.c.lane == bindparam("in_lane"), in_stage("ready", "claimed", of=head)
-    )
+    taken = has_head(bindparam("to_sink"), bindparam("in_lane"))
     return insert(deliveries).values(
         sink=bindparam("to_sink"),
         lane=bindparam("in_lane"),
         position=bindparam("of_position"),
         due=bindparam("from_moment"),
         owed_since=bindparam("from_moment") if late else None,
+        replay_id=bindparam("as_replay") if late else None,
         stage=case((taken, "waiting"), else_="ready"),
     )
 
@@ -215,14 +215,15 @@ def _claimed(connection: Connection, query: Select[Any], values: Mapping[str, ob
             id=delivery_id,
             sink=sink,
             lane=lane,
-            event=Event(body, position=position, recorded_at=recorded_at, id=event_id),
+            event=Event(body, position=position, recorded_at=recorded_at, id=event_id, replay=replay_id),
             attempts=tried,
             counted=counted,
             last_attempt_at=last_attempt_at,
             owed_since=owed_since,
         )
         for (
-            delivery_id, sink, lane, tried, counted, last_attempt_at, owed_since, position, recorded_at, body, event_id
+            delivery_id, sink, lane, tried, counted, last_attempt_at, owed_since, replay_id,
+            position, recorded_at, body, event_id,
         ) in rows
     ]  # fmt: skip
 
@@ -275,10 +276,7 @@ def settle_these() -> Update:
 @cache
 def promote_next() -> Update:
     """Make the first waiting delivery of the lanes of some settled ones the head, where there is none."""
-    done, head, waiting = (deliveries.alias(name) for name in ("done", "head", "waiting"))
-    has_head = exists().where(
-        head.c.sink == done.c.sink, head.c.lane == done.c.lane, in_stage("ready", "claimed", of=head)
-    )
+    done, waiting = (deliveries.alias(name) for name in ("done", "waiting"))
     first_waiting = (
         select(waiting.c.id)
         .where(waiting.c.sink == done.c.sink, waiting.c.lane == done.c.lane, waiting.c.settled_at.is_(None))
@@ -286,5 +284,5 @@ def promote_next() -> Update:
         .limit(1)
         .scalar_subquery()
     )
-    next_ids = select(first_waiting).where(one_of(done.c.id, "settled_ids"), ~has_head)
+    next_ids = select(first_waiting).where(one_of(done.c.id, "settled_ids"), ~has_head(done.c.sink, done.c.lane))
     return update(deliveries).where(deliveries.c.id.in_(next_ids)).values(stage="ready", due=bindparam("at_once"))

@@ -16,8 +16,6 @@ from poller.app.cli.output import Output
 from poller.core.errors import ConfigError, PollerError, StoreRefused
 from poller.version import __version__
 
-Command = Callable[..., Coroutine[Any, Any, ExitCode]]
-
 DEBUG: Final = "--debug"
 
 _HELP: Final = """\
@@ -46,7 +44,8 @@ _GROUPS: Final = {
         "show": "Show all that is known of a run.",
         "explain": "Say how the account is asked, what that costs, and how soon it knows.",
         "events": "Read the events on record, or follow them.",
-        "deliveries": "Read what is owed to the sinks, was sent, or is dead.",
+        "deliveries": "Read what is owed to the sinks, was sent, or is dead; move it to another sink.",
+        "replay": "Send events again.",
         "sinks": "List the sinks; pause one, or have it go on.",
         "forget": "Erase a run's data.",
     },
@@ -59,7 +58,7 @@ _GROUPS: Final = {
 }
 
 
-_WITH_COMMANDS: Final = frozenset({"sinks"})
+_WITH_COMMANDS: Final = frozenset({"deliveries", "sinks"})
 """Commands that have commands of their own: their modules hold an `App`, which says all of itself."""
 
 

@@ -11,20 +11,20 @@ import anyio
 import pytest
 
 from poller.bell import Bell
-from poller.core.cadence import Pace
+from poller.core.drafts import Place
 from poller.core.errors import Denied
-from poller.core.events import Place
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import GONE, Life, Step
 from poller.emulator.world import World
 from poller.foundation import Foundation
-from poller.polling.loop import Scope
 from poller.polling.rules import Rule
+from poller.polling.scope import Scope
 from poller.polling.twins import Twins
 from poller.ports import WatchRow
 from poller.supervision import start_side_by_side
 from tests.unit.polling.simulation import (
     ACCOUNT,
+    BRISK,
     NO_CREDENTIALS,
     REGION,
     START,
@@ -35,12 +35,6 @@ from tests.unit.polling.simulation import (
     virtually,
 )
 
-BRISK = Pace(
-    min_interval=timedelta(milliseconds=500),
-    max_interval=timedelta(seconds=10),
-    ceiling=10,
-    vanish_deadline=timedelta(seconds=6),
-)
 OTHER = "210987654321"
 NOTHING = Rule()
 ORDINARY = Life.of(("PENDING", 30), ("STARTING", 60), ("RUNNING", 600), ("STOPPING", 30), "COMPLETED")

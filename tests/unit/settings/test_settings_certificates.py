@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from poller.core.errors import ConfigError
-from poller.settings.checks import sink_warnings
 from poller.settings.load import Loaded, load_settings
+from poller.settings.sinks import sink_warnings
 from tests.unit.sinks.authority import Authority
 
 NOW = datetime.now(UTC)
@@ -36,7 +36,7 @@ def test_paths_are_relative_to_the_configuration(
 ) -> None:
     monkeypatch.chdir("/")
     loaded = load(tmp_path, SINK + FILES)
-    assert sink_warnings(loaded.settings, loaded.directory, NOW) == []
+    assert sink_warnings(loaded.settings.sinks, loaded.directory, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_a_wrong_password_is_said_and_not_shown(ca: Authority, tmp_path: Path) -
 def test_a_certificate_that_has_expired_is_a_warning(ca: Authority, tmp_path: Path) -> None:
     ca.issue("poller", begins=NOW - timedelta(days=9), ends=NOW - timedelta(days=2))
     loaded = load(tmp_path, SINK + FILES)
-    (said,) = sink_warnings(loaded.settings, loaded.directory, NOW)
+    (said,) = sink_warnings(loaded.settings.sinks, loaded.directory, NOW)
     assert said.startswith(f'[[sinks]] "lims" client_certificate: {tmp_path}/tls/poller.crt expired on ')
 
 
 def test_secrets_of_sinks_that_come_as_settings_are_known_too() -> None:
+    from poller.redaction import redact
     from poller.settings.load import settings_from
     from poller.sinks.webhook import WebhookSettings
-    from poller.telemetry import redact
 
     secrets = ["whsec_bmV3LXNlY3JldC1vZi1vdXJz", "whsec_b2xkLXNlY3JldC1vZi1vdXJz"]
     sink = WebhookSettings.model_validate(

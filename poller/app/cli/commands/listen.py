@@ -72,7 +72,7 @@ async def listen(
     from poller.app.receiver.receiving import Receiver
     from poller.app.receiver.serving import STOP_SECONDS, listening
     from poller.app.receiver.words import summary_of
-    from poller.telemetry import hide
+    from poller.redaction import hide
 
     if not 0 <= port <= 65535:
         raise ConfigError(f"--port {port}: must be from 0 to 65535")

@@ -23,7 +23,8 @@ async def run(*, config: ConfigPath = None, aws: AwsOptions = NO_AWS, out: Out) 
     import structlog
 
     from poller.app.daemon import run_daemon
-    from poller.settings.checks import sink_warnings, warnings
+    from poller.settings.checks import warnings
+    from poller.settings.sinks import sink_warnings
     from poller.telemetry import configure_logging
 
     loaded = load_configuration(config, aws)
@@ -32,7 +33,7 @@ async def run(*, config: ConfigPath = None, aws: AwsOptions = NO_AWS, out: Out) 
     log = structlog.get_logger("poller.daemon")
     for warning in (
         *warnings(loaded.settings),
-        *sink_warnings(loaded.settings, loaded.directory, datetime.now(UTC)),
+        *sink_warnings(loaded.settings.sinks, loaded.directory, datetime.now(UTC)),
     ):
         log.warning("config.doubtful", path=str(loaded.path), warning=warning)
     await run_daemon(loaded)
