@@ -148,6 +148,20 @@ def test_the_schema_takes_what_the_loader_takes(text: str, right: bool, catalogu
     assert validator.is_valid(tomllib.loads(text)) is right
 
 
+def test_the_schema_takes_one_signing_secret_or_several() -> None:
+    validator = jsonschema.Draft202012Validator(config_schema())
+    for secret, right in (
+        ("whsec_x", True),
+        ("${S}", True),
+        (["whsec_x", "${S}"], True),
+        (5, False),
+        ([5], False),
+        ([], False),
+    ):
+        sink = {"name": "a", "type": "webhook", "url": "https://b", "secret": secret}
+        assert validator.is_valid({"sinks": [sink]}) is right, secret
+
+
 def test_the_schema_describes_every_key() -> None:
     def check(schema: Any, path: str) -> None:
         if isinstance(schema, dict):
