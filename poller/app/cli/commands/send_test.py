@@ -78,7 +78,7 @@ def _samples(settings: "SinkSettings") -> "tuple[list[Event], list[str]]":
     """A sample of each kind that the sink takes, and the kinds that it does not."""
     from datetime import UTC, datetime
 
-    from poller.core.events import POLLER_TYPES, short_type
+    from poller.core.events import COHORT_FINISHED, POLLER_TYPES, short_type
     from poller.core.routing import Route
     from poller.core.samples import SAMPLE_TYPES, sample_event
 
@@ -87,8 +87,8 @@ def _samples(settings: "SinkSettings") -> "tuple[list[Event], list[str]]":
     taken, left = [], []
     for kind in SAMPLE_TYPES:
         if route.takes(kind):
-            ours = kind in POLLER_TYPES
-            taken.append(sample_event(kind, at=now, detail=SAMPLE) if ours else sample_event(kind, at=now))
+            said = {"detail": SAMPLE} if kind in POLLER_TYPES else {"cohort": SAMPLE} if kind == COHORT_FINISHED else {}
+            taken.append(sample_event(kind, at=now, **said))
         else:
             left.append(short_type(kind))
     return taken, left
