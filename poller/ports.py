@@ -419,6 +419,7 @@ class Store(Protocol):
         scope: str | None = None,
         types: Sequence[str] | None = None,
         since: datetime | None = None,
+        event_id: str | None = None,
     ) -> list[Event]:
         """Events after position `after`, in order; `types` are whole event types, `since` compares recorded_at."""
         ...

@@ -80,14 +80,19 @@ def _samples(settings: "SinkSettings") -> "tuple[list[Event], list[str]]":
 
     from poller.core.events import COHORT_FINISHED, POLLER_TYPES, short_type
     from poller.core.routing import Route
+    from poller.core.runs import Json
     from poller.core.samples import SAMPLE_TYPES, sample_event
 
     now = datetime.now(UTC)
-    route = Route(settings.name, settings.events)
+    route = Route.of(settings)
     taken, left = [], []
     for kind in SAMPLE_TYPES:
-        if route.takes(kind):
-            said = {"detail": SAMPLE} if kind in POLLER_TYPES else {"cohort": SAMPLE} if kind == COHORT_FINISHED else {}
+        if route.takes_type(kind):
+            said: dict[str, Json] = {}
+            if kind in POLLER_TYPES:
+                said = {"detail": SAMPLE}
+            elif kind == COHORT_FINISHED:
+                said = {"cohort": SAMPLE}
             taken.append(sample_event(kind, at=now, **said))
         else:
             left.append(short_type(kind))
