@@ -55,6 +55,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _watch_intervals,
         _cohorts,
         _record,
+        _diagnosis,
         _http,
     ):
         yield from rule(settings)
@@ -278,6 +279,22 @@ def _too_short(table: KeyPath, low: timedelta) -> Problem:
 def _record(settings: Settings) -> Iterator[Problem]:
     if settings.store.retention <= timedelta(0):
         yield Problem(("store", "retention"), 'would forget everything at once; give a time to keep it, such as "30d"')
+
+
+def _diagnosis(settings: Settings) -> Iterator[Problem]:
+    diagnosis = settings.diagnosis
+    if diagnosis.show_names and not diagnosis.log_lines:
+        yield Problem(
+            ("diagnosis", "show_names"),
+            "is about the lines of logs, and none are asked for; set log_lines too, or take it out",
+            (("diagnosis", "log_lines"),),
+        )
+    if diagnosis.log_lines and not diagnosis.enabled:
+        yield Problem(
+            ("diagnosis", "log_lines"),
+            "is part of a diagnosis, which is off; set enabled = true, or take it out",
+            (("diagnosis", "enabled"),),
+        )
 
 
 def _http(settings: Settings) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from typing import Final
 from poller.core.batches import BATCH_RANK
 from poller.core.events import EVENT_TYPES, RUN_PREFIX, short_type
 from poller.core.matching import Match, is_glob, is_matched
+from poller.core.reasons import REASONS
 from poller.core.routing import Route
 from poller.core.runs import RUN_ID
 from poller.core.statuses import RANK
@@ -63,6 +64,10 @@ def _no_such_values(table: Match, settings: Settings) -> Iterator[str]:
             near = difflib.get_close_matches(status.upper(), known, n=1)
             meant = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(RANK)}, and those of batches"
             yield f'status: this version knows no status "{status}"; {meant}'
+    for code in table.failure_reason or ():  # the service's list grows: only what looks like a slip is one
+        near = difflib.get_close_matches(code.upper(), REASONS, n=1, cutoff=0.7)
+        if near and not is_glob(code) and code.upper() not in REASONS:
+            yield f'failure_reason: this version knows no code "{code}"; did you mean "{near[0]}"?'
     for key, what in _IDS.items():
         for value in getattr(table, key) or ():
             if not is_glob(value) and not RUN_ID.fullmatch(value):

@@ -53,6 +53,7 @@ _GROUPS: Final = {
     "Tools": {
         "render": "Show what a sink would send.",
         "send-test": "Send a sample event of each kind to a sink.",
+        "listen": "Receive webhooks on a port, verify and show them.",
         "emulator": "Serve an emulated HealthOmics.",
         "schema": "Print the JSON Schema of events, or of the configuration.",
     },

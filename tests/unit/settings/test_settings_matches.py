@@ -74,6 +74,10 @@ def test_the_names_of_other_tables_lead_to_the_keys_of_a_match(word: str, key: s
     ("written", "said"),
     [
         ("match = { status = 'FALED' }", 'match status: this version knows no status "FALED"; did you mean "FAILED"?'),
+        (
+            "match = { failure_reason = ['SERVICE_ERROR', 'out_of_memory'] }",
+            'match failure_reason: this version knows no code "out_of_memory"; did you mean "OUT_OF_MEMORY_ERROR"?',
+        ),
         ("match = { group = 'oncology' }", 'match group: "oncology" fits none, a run group is named by its id of 1'),
         ("match = { batch = ['7123456', 'b'] }", 'match batch: "b" fits none'),
         ("match = { account = '12345' }", 'match account: "12345" fits none, an account has 12 digits'),
@@ -111,6 +115,7 @@ def test_what_can_never_fit_is_warned_of(load: Load, written: str, said: str) ->
     "written",
     [
         "match = { name = 'x', tags = { a = '*' }, workflow = 'y', group = '1*', account = '123456789012' }",
+        "match = { failure_reason = ['run_task_failed', 'SOMETHING_NEW', 'OUT_*'] }",
         "match = { status = ['failed', 'PROCESSED'], region = 'us-*' }",
         "events = ['failed', 'vanished', 'blind']\nmatch = { name = 'x' }",
         "events = ['*']\nmatch = { status = 'FAILED' }",

@@ -68,8 +68,9 @@ def _samples(settings: "SinkSettings") -> "tuple[list[Event], list[str]]":
     """A sample of each kind that the sink takes, and the kinds that it does not."""
     from datetime import UTC, datetime
 
-    from poller.core.events import POLLER_TYPES, short_type
+    from poller.core.events import COHORT_FINISHED, POLLER_TYPES, short_type
     from poller.core.routing import Route
+    from poller.core.runs import Json
     from poller.core.samples import SAMPLE_TYPES, sample_event
 
     now = datetime.now(UTC)
@@ -77,8 +78,12 @@ def _samples(settings: "SinkSettings") -> "tuple[list[Event], list[str]]":
     taken, left = [], []
     for kind in SAMPLE_TYPES:
         if route.takes_type(kind):
-            ours = kind in POLLER_TYPES
-            taken.append(sample_event(kind, at=now, detail=SAMPLE) if ours else sample_event(kind, at=now))
+            said: dict[str, Json] = {}
+            if kind in POLLER_TYPES:
+                said = {"detail": SAMPLE}
+            elif kind == COHORT_FINISHED:
+                said = {"cohort": SAMPLE}
+            taken.append(sample_event(kind, at=now, **said))
         else:
             left.append(short_type(kind))
     return taken, left
