@@ -27,7 +27,7 @@ JSON_TYPE: Final = "application/json"
 LONGEST_FILE: Final = 256 * 1024
 """Bytes of a template file that are read; a template may have 64 Ki characters."""
 
-Problem = tuple[tuple[str | int, ...], str]
+KeyProblem = tuple[tuple[str | int, ...], str]
 """A key of the sink's table, as a path, and what is wrong with it."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -111,7 +111,7 @@ class FormattedSettings(SinkSettings):
         None, description="File with that template, in place of it; relative to this file."
     )
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[KeyProblem]:
         """What is wrong with the format: keys that do not go together, and a template that fails."""
         given = [key for key in self.template_keys() if getattr(self, key)]
         if self.format != "template":
@@ -158,7 +158,7 @@ class HttpFormattedSettings(FormattedSettings):
         {}, description="Headers to add, for format = template; their values may be templates."
     )
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[KeyProblem]:
         """As above, and what is wrong with the headers."""
         if self.mode == "binary" and self.format != "cloudevents":
             yield ("mode",), 'binary is a mode of format = "cloudevents"; take one of them out'

@@ -24,7 +24,7 @@ from poller.ports import Preview, Toolbox
 from poller.redaction import MASK
 from poller.sinks.addresses import literal, refusal
 from poller.sinks.connections import Connection, ConnectionSettings
-from poller.sinks.formats import HttpFormattedSettings, Problem, Rendered, formatter, header_problem
+from poller.sinks.formats import HttpFormattedSettings, KeyProblem, Rendered, formatter, header_problem
 from poller.sinks.signing import PREFIX, Secrets, Signer
 from poller.version import __version__
 
@@ -81,7 +81,7 @@ class WebhookSettings(ConnectionSettings, HttpFormattedSettings, hide_input_in_e
         {}, description="Headers to add, such as Authorization; their values are secrets."
     )
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[KeyProblem]:
         """As of all formats, and headers that are given twice."""
         yield from super().problems()
         fixed = {name.lower() for name in self.headers}
