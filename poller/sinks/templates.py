@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from types import NoneType
 from typing import Any, Final, get_args
@@ -38,15 +37,6 @@ class PartError(Exception):
         self.reason = reason
         self.place = "" if line is None else f"{file}:{line}: " if file else f"line {line}: "
         super().__init__(f"{'.'.join(key)}: {self.place}{reason}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What the templates make of an event."""
-
-    body: str
-    content_type: str | None
-    headers: Mapping[str, str]
 
 
 class Templates:
