@@ -34,7 +34,8 @@ RUN_TYPES: Final = (
 PollerKind = Literal["blind", "recovered", "sink_failing", "sink_recovered", "heartbeat"]
 POLLER_KINDS: Final[tuple[PollerKind, ...]] = get_args(PollerKind)
 POLLER_TYPES: Final = tuple(POLLER_PREFIX + kind for kind in POLLER_KINDS)
-EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, *POLLER_TYPES)
+COHORT_FINISHED: Final = "healthomics.cohort.finished"
+EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, COHORT_FINISHED, *POLLER_TYPES)
 """Every type of event that is told."""
 PRIVATE_FIELDS: Final = ("parameters", "definition", "engineSettings", "sessionPolicy")
 """GetRun members that are neither stored nor sent unless `[privacy] include` names them."""
@@ -128,11 +129,14 @@ class Event:
 
         What says the same in `data.diagnosis` goes with them.
         """
-        present = [name for name in omitted if name in self.data]
+        others = self.data.get("not_completed") or ()
+        present = [name for name in omitted if name in self.data or any(name in one for one in others)]
         if not present:
             return self
         redacted = sorted({*self.data.get("redacted", ()), *present})
-        data = {**self.data, **dict.fromkeys(present), "redacted": redacted}
+        data = {**self.data, **{name: None for name in present if name in self.data}, "redacted": redacted}
+        if others:
+            data["not_completed"] = [{**one, **{name: None for name in present if name in one}} for one in others]
         if data.get("diagnosis") is not None:
             data["diagnosis"] = diagnosis_without(data["diagnosis"], present)
         body = bytes_of({**self.attributes, "data": data})

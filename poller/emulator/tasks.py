@@ -8,12 +8,12 @@ its tasks stop with it.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Final, NamedTuple
-from uuid import UUID
 
+from poller.emulator.chance import chance, id_by, uuid_by
 from poller.emulator.instants import SECOND
 from poller.emulator.lives import ENDS, GONE
 from poller.emulator.runs import FailedTask, Moment, Run
@@ -76,12 +76,12 @@ def tasks_of(run: Run) -> list[Task]:
         reason = None  # the tasks of its usual life complete
     planned = _window(run.planned if run.planned is not None else run.moments)
     end = None if planned is None else planned[1]
-    rng = random.Random(run.uuid)  # noqa: S311  # plausible numbers, not secrets
+    rng = chance(run.uuid)
     kinds = sorted(rng.sample(KINDS, rng.randint(2, len(KINDS))), key=KINDS.index)
     slot = ((begin + OPEN_WINDOW if end is None else end) - begin) / len(kinds)
     tasks = []
     for place, (name, cpus, memory, instance_type) in enumerate(kinds):
-        task_id, task_uuid = str(rng.randrange(1_000_000, 10_000_000)), str(UUID(int=rng.getrandbits(128), version=4))
+        task_id, task_uuid = id_by(rng), uuid_by(rng)
         at = begin + round(place * slot)
         moments = [
             TaskMoment(at, "PENDING"),
@@ -109,7 +109,7 @@ def failed_task(run: Run) -> Task | None:
     return next((task for task in reversed(tasks_of(run)) if task.failure_reason is not None), None)
 
 
-def _scripted(run: Run, scripted: Sequence[FailedTask], begin: int, stop: int, rng: random.Random) -> list[Task]:
+def _scripted(run: Run, scripted: Sequence[FailedTask], begin: int, stop: int, rng: Random) -> list[Task]:
     """The tasks that the script has fail, one after the other; the last one fails as RUNNING ends."""
     of_run = _reason(run.moments)
     slot = (stop - begin) / max(len(scripted), 1)
@@ -123,7 +123,7 @@ def _scripted(run: Run, scripted: Sequence[FailedTask], begin: int, stop: int, r
             TaskMoment(_milli(at + slot / 5, at), "RUNNING"),
             TaskMoment(_milli(end, at), "FAILED"),
         )
-        task_id, task_uuid = str(rng.randrange(1_000_000, 10_000_000)), str(UUID(int=rng.getrandbits(128), version=4))
+        task_id, task_uuid = id_by(rng), uuid_by(rng)
         reason = one.reason or (of_run if of_run in OF_A_TASK else None) or "RUN_TASK_FAILED"
         tasks.append(
             Task(task_id, task_uuid, one.name, cpus, memory, instance_type, False, reason, moments, one.message)

@@ -18,7 +18,7 @@ from poller.core.statuses import ENDS
 from poller.healthomics.manifest import GROUP, newest_first, run_of, stream_of, stream_prefix
 from poller.healthomics.parse import error_of
 from poller.healthomics.tasks import failed_tasks_in
-from poller.ports import Clock, Manifest
+from poller.ports import Clock, Manifest, Spend
 
 FIRST_LINES: Final = 10
 """Lines of the first page: the run's own is among them, and a task's takes some hundred bytes."""
@@ -34,8 +34,6 @@ MOST_STREAMS: Final = 5
 MOST_EMPTY_PAGES: Final = 3
 """Pages without a line that are read on when the end of a log is wanted: one may be empty though there are lines."""
 _NOT_THERE: Final = "ResourceNotFoundException"
-
-Spend = Callable[[str], Awaitable[None]]
 
 
 class WorkflowLogs:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, select, update
 from poller.core.events import Event
 from poller.store.schema import (
     attempts,
+    cohort_members,
     deliveries,
     diagnoses,
     events,
@@ -63,6 +64,8 @@ def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> boo
         rows = [{"of_position": row.position, "new_body": redacted(row.body)} for row in bodies]
         connection.execute(rewrite, rows)
     connection.execute(delete(diagnoses).where(diagnoses.c.scope == scope, diagnoses.c.run_id == run_id))
+    of_members = cohort_members.c.source.in_(select(events.c.source).where(of_run))
+    connection.execute(update(cohort_members).where(of_members).values(name=None, failure_reason=None))
     owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
     ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
     connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from poller.core.diagnosis_data import DiagnosisData, FailedTaskData, LogExcerptData
-from poller.core.event_data import BatchData, OverdueData, PendingReason, PollerData, RunData
+from poller.core.event_data import (
+    BatchData,
+    CohortData,
+    NotCompleted,
+    OverdueData,
+    PendingReason,
+    PollerData,
+    RunData,
+)
 from poller.core.samples import SAMPLE_TYPES, sample_event
 from poller.testing import running_emulator
 
@@ -107,7 +115,7 @@ def test_the_events_page_has_every_type_and_every_field() -> None:
         assert f"| `{kind}` |" in page, f"docs/events.md does not explain {kind}"
     named = {name for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     of_a_diagnosis = (DiagnosisData, FailedTaskData, LogExcerptData)
-    models = (RunData, OverdueData, PendingReason, *of_a_diagnosis, BatchData, PollerData)
+    models = (RunData, OverdueData, PendingReason, *of_a_diagnosis, BatchData, CohortData, NotCompleted, PollerData)
     for field in (*(name for model in models for name in model.model_fields), *sample_event().attributes):
         assert field in named or field == "data", f"docs/events.md does not explain {field}"
 

@@ -1,9 +1,7 @@
 """Why a run failed, from the failing task to the sink: HealthOmics as the emulator, CloudWatch Logs as moto."""
 
 import json
-import os
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,10 @@ from poller.healthomics.service import HealthOmics
 from poller.settings.model import DiagnosisSettings
 from tests.unit.app.daemon_rig import Stage, file_sink
 from tests.unit.app.library_rig import until
-from tests.unit.healthomics.logs_rig import REGION, Logs, moto_server
+from tests.unit.healthomics.logs_rig import REGION, Logs, denying
+from tests.unit.http_rig import answering
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.usefixtures("aws_credentials")]
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 LOG = [
     *(f"step {number}" for number in range(30)),
@@ -30,36 +29,6 @@ LOG = [
     "write error: No space left on device",
 ]
 BAD = Life.failed("RUN_TASK_FAILED", pending=0.1, starting=0.1, running=0.3, stopping=None)
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
-
-
-@pytest.fixture
-async def logs(moto_url: str) -> AsyncIterator[Logs]:
-    sessions = AwsSessions()
-    there = await Logs.at(sessions, moto_url)
-    await there.make_group()
-    yield there
-    await there.drop_group()
-    await sessions.close()
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as running:
-        yield running
 
 
 async def write(logs: Logs, stream: str, lines: list[str]) -> None:
@@ -155,8 +124,6 @@ async def test_check_says_what_is_missing_for_a_diagnosis(emulator: Emulator, mo
     assert (await found_by_check(emulator, None, 20))[2:] == [("logs of tasks", "not tried")]
     emulator.add_fault(Fault(kind="error", operation="GetRunTask", code="AccessDeniedException"))
     assert await found_by_check(emulator, None, 0) == [("ListRunTasks", "ok"), ("GetRunTask", "warning")]
-    from tests.unit.healthomics.test_logs import answering, denying
-
     async with answering(denying) as url:
         assert (await found_by_check(emulator, url, 20))[2:] == [("logs of tasks", "warning")]
     service = HealthOmics(AwsSessions(), SystemClock(), region=REGION, endpoint_url=emulator.url)

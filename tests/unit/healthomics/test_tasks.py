@@ -1,12 +1,10 @@
 """Tasks of a run and the ends of logs: read over real HTTP from the emulator and moto, and from answers of any kind."""
 
 import json
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,10 +20,11 @@ from poller.emulator import Emulator, FailedTask, Fault, Life
 from poller.healthomics.manifest import GROUP
 from poller.healthomics.service import NOT_ASKED, HealthOmics
 from poller.healthomics.tasks import failed_tasks_in, task_of, task_page_of
+from tests.unit.http_rig import answering
 
-from .logs_rig import REGION, Logs, moto_server, run_line
-from .test_logs import answering, denying
+from .logs_rig import REGION, Logs, denying, run_line
 
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 RUN, LIFE = "7830534", "96c57683-74bf-9d6d-ae7e-f09b097db14a"
 STREAM = f"arn:aws:logs:{REGION}:123456789012:log-group:{GROUP}:log-stream:run/{RUN}/task/1"
 SHOWN: dict[str, Any] = {
@@ -46,38 +45,6 @@ SHOWN: dict[str, Any] = {
     "startTime": "2026-11-23T07:17:43.437Z",
     "stopTime": "2026-11-23T07:17:57.662Z",
 }
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
-
-
-@pytest.fixture
-async def logs(moto_url: str) -> AsyncIterator[Logs]:
-    sessions = AwsSessions()
-    there = await Logs.at(sessions, moto_url)
-    await there.make_group()
-    yield there
-    await there.drop_group()
-    await sessions.close()
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as running:
-        yield running
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from poller.ports import Round
 from poller.testing.stores.samples import sample_draft
 from tests.unit.polling.simulation import (
     ACCOUNT,
+    BRISK,
     NO_CREDENTIALS,
     REGION,
     START,
@@ -34,7 +35,6 @@ from tests.unit.polling.simulation import (
     simulated,
     virtually,
 )
-from tests.unit.polling.test_loop import BRISK
 
 WANTED = DiagnosisTerms()
 WITH_LOG = DiagnosisTerms(log_lines=20, show_names=("HG*",))

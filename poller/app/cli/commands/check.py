@@ -77,7 +77,7 @@ async def check(
 
     `omics-poller check -c config.toml --probe`
     """
-    from poller.app.build import resolve_regions
+    from poller.app.build import configured_scopes
     from poller.core.errors import ConfigError
     from poller.settings.checks import warnings
 
@@ -86,7 +86,7 @@ async def check(
     findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
     findings += _watches(loaded.settings)
     try:
-        resolve_regions(loaded.settings)
+        configured_scopes(loaded.settings)
     except ConfigError as error:
         findings.append(Finding("configuration", "warning", f"{error}; `run` would not start here"))
     if probe:
@@ -118,19 +118,13 @@ def _watches(settings: "Settings") -> list[Finding]:
 async def _probes(loaded: "Loaded") -> list[Finding]:
     import anyio
 
-    from poller.app.build import resolve_regions, scope_name
+    from poller.app.build import configured_scopes
     from poller.clock import SystemClock
-    from poller.settings.scopes import watches_by_scope
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
     clock = SystemClock()
-    settings = loaded.settings
-    watched = watches_by_scope(settings)
-    scopes = [
-        _Scope(scope_name(aws, region), aws, region, watches, settings.diagnosis)
-        for aws, region, watches in zip(settings.aws, resolve_regions(settings), watched, strict=True)
-    ]
+    scopes = [_Scope(*scope, loaded.settings.diagnosis) for scope in configured_scopes(loaded.settings)]
     async with anyio.create_task_group() as asking:  # one that does not answer keeps no other waiting
         for scope in scopes:
             asking.start_soon(scope.ask, clock)
@@ -160,8 +154,8 @@ class _Scope:
     """One `[[aws]]`, and what asking it has shown."""
 
     name: str
-    aws: "AwsSettings"
     region: str
+    aws: "AwsSettings"
     watches: "tuple[WatchSettings, ...]"
     diagnosis: "DiagnosisSettings"
     findings: list[Finding] = field(default_factory=list)
@@ -169,19 +163,9 @@ class _Scope:
 
     async def ask(self, clock: "Clock") -> None:
         """Credentials, then the permissions, each by using it once."""
-        from poller.aws import AwsSessions
-        from poller.healthomics.service import HealthOmics
+        from poller.app.build import service_of
 
-        service = HealthOmics(
-            AwsSessions(),
-            clock,
-            region=self.region,
-            profile=self.aws.profile,
-            role_arn=self.aws.role_arn,
-            external_id=self.aws.external_id,
-            endpoint_url=self.aws.endpoint_url,
-            logs_endpoint_url=self.aws.logs_endpoint_url,
-        )
+        service = service_of(self.aws, self.region, clock)
         try:
             if await self._credentials(service):
                 await self._permissions(service)
@@ -260,19 +244,20 @@ def _twins(scopes: "Sequence[_Scope]") -> list[Finding]:
     return findings
 
 
+async def _freely(_: str) -> None:
+    """One call of each kind is made, whatever the budgets."""
+
+
 async def _manifests(service: "HealthOmics") -> list[Finding]:
     """Whether manifests can be read: a rung of the ladder that a run is gone without, so nothing here is a failure."""
     from poller.core.errors import Denied, ServiceError
     from poller.healthomics.service import NOT_ASKED
 
-    async def spend(_: str) -> None:
-        """One call of each kind is made, whatever the budgets."""
-
     found: list[Finding] = []
     for operation, uuid in (("GetLogEvents", PROBE_UUID), ("DescribeLogStreams", None)):
         cost = COSTS[operation]
         try:
-            await _within(service.manifest(PROBE_RUN, uuid=uuid, spend=spend))
+            await _within(service.manifest(PROBE_RUN, uuid=uuid, spend=_freely))
         except Denied as error:
             if error.code == NOT_ASKED:
                 hint = "set [aws] logs_endpoint_url or AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"
@@ -312,15 +297,12 @@ async def _diagnosis(service: "HealthOmics", settings: "DiagnosisSettings") -> l
     from poller.core.errors import RunGone, ServiceError
     from poller.healthomics.service import NOT_ASKED
 
-    async def spend(_: str) -> None:
-        """One call of each kind is made, whatever the budgets."""
-
     asked: dict[str, Callable[[], Awaitable[object]]] = {}
     if settings.enabled:
         asked["ListRunTasks"] = lambda: service.list_failed_tasks(PROBE_RUN)
         asked["GetRunTask"] = lambda: service.get_run_task(PROBE_RUN, PROBE_TASK)
     if settings.log_lines:
-        asked["logs of tasks"] = lambda: service.last_log_lines(PROBE_STREAM, 1, spend=spend)
+        asked["logs of tasks"] = lambda: service.last_log_lines(PROBE_STREAM, 1, spend=_freely)
     found = []
     for what, ask in asked.items():
         try:
@@ -346,16 +328,11 @@ async def _record(store: "Store") -> str | None:
 
 
 async def _sink(settings: Any, tools: "Tools") -> str | None:
-    from poller.sinks.registry import load_sink
+    from poller.sinks.registry import opened_sink
 
-    sink = load_sink(settings.type)(settings, tools)
-    try:
-        ask = getattr(sink, "probe", None)
+    async with opened_sink(settings, tools) as sink:
+        ask: Callable[[], Awaitable[str | None]] | None = getattr(sink, "probe", None)
         return "has nothing to try" if ask is None else await ask()
-    finally:
-        close = getattr(sink, "close", None)
-        if close is not None:
-            await close()
 
 
 async def _tried(what: str, attempt: Callable[[], Awaitable[str | None]], *, said: str) -> Finding:
