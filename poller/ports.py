@@ -419,6 +419,7 @@ class Store(Protocol):
         scope: str | None = None,
         types: Sequence[str] | None = None,
         since: datetime | None = None,
+        event_id: str | None = None,
     ) -> list[Event]:
         """Events after position `after`, in order; `types` are whole event types, `since` compares recorded_at."""
         ...
@@ -531,8 +532,13 @@ class Toolbox(Protocol):
     clock: Clock
     directory: Path
 
-    async def http(self) -> Any:
-        """The one `aiohttp.ClientSession` of this process: no cookies, TLS verified, environment proxies honoured."""
+    async def http(self, *, allow_private: bool = True, proxies: bool = True) -> Any:
+        """The `aiohttp.ClientSession` of this process: no cookies, TLS verified, environment proxies honoured.
+
+        Every connection that it makes is to an address that something may be sent to: never link-local, a cloud's
+        metadata, multicast; without `allow_private` neither this machine nor a private network. Without `proxies` it
+        goes through none but the one that a request names.
+        """
         ...
 
     async def aws_client(

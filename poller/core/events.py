@@ -127,7 +127,7 @@ class Event:
     def without(self, omitted: Sequence[str]) -> "Event":
         """The event with fields of `data` set to null and named in `data.redacted`; itself if none of them is there.
 
-        What says the same in `data.diagnosis` goes with them.
+        What says the same in `data.diagnosis`, and of the runs of a cohort, goes with them.
         """
         others = self.data.get("not_completed") or ()
         present = [name for name in omitted if name in self.data or any(name in one for one in others)]

@@ -195,6 +195,18 @@ def _fields(run_id: str, at: datetime) -> Mapping[str, Json]:
     }
 
 
+def _finished_cohort(run_id: str, at: datetime) -> Finished:
+    """A cohort of 96 runs of which one failed."""
+    return Finished(
+        Cohort("plate-7", name_glob="plate-7-*", expected=96),
+        counts={"completed": 95, "failed": 1},
+        others=[Ended(run_id, SAMPLE_PLACE.source_of(run_id), None, "plate-7-h12", "failed", "RUN_TASK_FAILED")],
+        first_at=at - timedelta(minutes=95),
+        last_at=at,
+        observed_at=at + _LATENCY,
+    )
+
+
 def _findings(run_id: str, at: datetime) -> Findings:
     """What ListRunTasks, GetRunTask and the log of a task that ran out of memory might say."""
     stream = f"{_STREAM}/{run_id}/task/6657068"
@@ -218,18 +230,6 @@ def _findings(run_id: str, at: datetime) -> Findings:
     lines = ("[M::mem_process_seqs] Processed 160000 reads", "Killed")
     evidence = ("ListRunTasks: 1 task failed", "GetRunTask: task 6657068", "GetLogEvents: 2 lines of task 6657068")
     return Findings((task,), 1, LogExcerpt("task", stream, lines), evidence)
-
-
-def _finished_cohort(run_id: str, at: datetime) -> Finished:
-    """A cohort of 96 runs of which one failed."""
-    return Finished(
-        Cohort("plate-7", name_glob="plate-7-*", expected=96),
-        counts={"completed": 95, "failed": 1},
-        others=[Ended(run_id, SAMPLE_PLACE.source_of(run_id), None, "plate-7-h12", "failed", "RUN_TASK_FAILED")],
-        first_at=at - timedelta(minutes=95),
-        last_at=at,
-        observed_at=at + _LATENCY,
-    )
 
 
 def _batch_transition(event_type: str, at: datetime) -> BatchTransition:

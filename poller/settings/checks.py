@@ -12,6 +12,7 @@ from typing import Final
 from poller.core.routing import Route
 from poller.core.values import format_duration
 from poller.settings.lines import KeyPath
+from poller.settings.matches import match_warnings
 from poller.settings.model import Settings, WatchSettings
 from poller.settings.problems import Problem
 from poller.settings.scopes import called, watches_by_scope, watches_of
@@ -87,9 +88,9 @@ def warnings(settings: Settings) -> list[str]:
         ]
     if not settings.sinks:
         found.append("no [[sinks]]: events are recorded, and nobody is told")
-    elif not any(Route(sink.name, sink.events).takes("healthomics.poller.blind") for sink in settings.sinks):
+    elif not any(Route.of(sink).takes_type("healthomics.poller.blind") for sink in settings.sinks):
         found.append('no sink takes "blind": nobody is told when the poller can no longer see the account')
-    return found
+    return [*found, *match_warnings(settings)]
 
 
 def _follows(watch: WatchSettings) -> bool:

@@ -261,7 +261,7 @@ def _record(connection: Connection, round_: Round, offered: Sequence[Draft], rou
         )
         owed_rows += [
             {"to_sink": sink, "in_lane": draft.source, "of_position": position, "from_moment": round_.at}
-            for sink in owed_to(routes, draft.type, draft.subject)
+            for sink in owed_to(routes, draft.type, draft.data)
         ]
         if draft.id in round_.to_diagnose:
             diagnosis_rows.append({"position": position, "scope": round_.scope, "run_id": draft.run_id})

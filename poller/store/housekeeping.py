@@ -63,9 +63,9 @@ def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> boo
         rewrite = update(events).where(events.c.position == bindparam("of_position")).values(body=bindparam("new_body"))
         rows = [{"of_position": row.position, "new_body": redacted(row.body)} for row in bodies]
         connection.execute(rewrite, rows)
-    connection.execute(delete(diagnoses).where(diagnoses.c.scope == scope, diagnoses.c.run_id == run_id))
     of_members = cohort_members.c.source.in_(select(events.c.source).where(of_run))
     connection.execute(update(cohort_members).where(of_members).values(name=None, failure_reason=None))
+    connection.execute(delete(diagnoses).where(diagnoses.c.scope == scope, diagnoses.c.run_id == run_id))
     owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
     ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
     connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))

@@ -146,8 +146,18 @@ class SqliteStore:
         scope: str | None = None,
         types: Sequence[str] | None = None,
         since: datetime | None = None,
+        event_id: str | None = None,
     ) -> list[Event]:
-        query = partial(reading.events, after=after, limit=limit, run_id=run_id, scope=scope, types=types, since=since)
+        query = partial(
+            reading.events,
+            after=after,
+            limit=limit,
+            run_id=run_id,
+            scope=scope,
+            types=types,
+            since=since,
+            event_id=event_id,
+        )
         return await self._database.read(query)
 
     async def last_position(self) -> int:

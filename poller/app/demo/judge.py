@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from poller.app.cli.following import is_step
-from poller.app.demo.receiver import Received
+from poller.app.demo.inbox import Received
 from poller.core.statuses import ENDS, RANK
 from poller.emulator import GONE, Transition
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from poller.app.cli.boards import STYLES, word_of
 from poller.app.cli.output import Output, empty_table
-from poller.app.demo.receiver import Received
+from poller.app.demo.inbox import Received
 
 if TYPE_CHECKING:
     from rich.table import Table

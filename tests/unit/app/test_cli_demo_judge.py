@@ -3,8 +3,8 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+from poller.app.demo.inbox import Received
 from poller.app.demo.judge import judge
-from poller.app.demo.receiver import Received
 from poller.core.events import Event
 from poller.core.samples import sample_event
 from poller.emulator import GONE, Transition

@@ -25,6 +25,7 @@ from tests.unit.http_rig import answering
 from .logs_rig import REGION, Logs, denying, run_line
 
 pytestmark = pytest.mark.usefixtures("aws_credentials")
+
 RUN, LIFE = "7830534", "96c57683-74bf-9d6d-ae7e-f09b097db14a"
 STREAM = f"arn:aws:logs:{REGION}:123456789012:log-group:{GROUP}:log-stream:run/{RUN}/task/1"
 SHOWN: dict[str, Any] = {

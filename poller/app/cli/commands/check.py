@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -80,10 +81,12 @@ async def check(
     from poller.app.build import configured_scopes
     from poller.core.errors import ConfigError
     from poller.settings.checks import warnings
+    from poller.settings.sinks import sink_warnings
 
     loaded = load_configuration(config, aws)
+    doubts = [*warnings(loaded.settings), *sink_warnings(loaded.settings.sinks, loaded.directory, datetime.now(UTC))]
     findings = [Finding("configuration", "ok", str(loaded.path))]
-    findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
+    findings += [Finding("configuration", "warning", text) for text in doubts]
     findings += _watches(loaded.settings)
     try:
         configured_scopes(loaded.settings)
