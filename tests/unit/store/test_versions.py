@@ -9,7 +9,18 @@ from poller.store import schema
 from poller.store.store import SqliteStore
 from poller.testing.stores.samples import AT, SCOPE, sample_draft, sample_run, tell
 
-ADDED: dict[int, tuple[str, ...]] = {2: ("DROP TABLE diagnoses",)}
+ADDED: dict[int, tuple[str, ...]] = {
+    2: (
+        "DROP TABLE diagnoses",
+        "DROP TABLE attempts",
+        "DROP TABLE cohort_members",
+        "DROP TABLE cohorts",
+        "ALTER TABLE sinks DROP COLUMN paused_until",
+        "ALTER TABLE sinks DROP COLUMN failing_since",
+        "ALTER TABLE deliveries DROP COLUMN owed_since",
+        "ALTER TABLE deliveries DROP COLUMN replay_id",
+    )
+}
 """By version what takes away again what it added: a record of the version before is what is left."""
 
 
@@ -28,12 +39,19 @@ async def record_of(path: Path, version: int) -> None:
     connection.close()
 
 
-def tables(path: Path) -> dict[str, str]:
-    """What each table and index was made by, without what is a matter of taste."""
+def tables(path: Path) -> dict[str, object]:
+    """The columns and references of each table, in whatever order, and what each index was made by."""
     connection = sqlite3.connect(path)
-    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    found: dict[str, object] = {}
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"):
+        if kind == "table":
+            columns = connection.execute(f"PRAGMA table_info({name})").fetchall()
+            references = connection.execute(f"PRAGMA foreign_key_list({name})").fetchall()
+            found[name] = {column[1:] for column in columns}, {reference[2:] for reference in references}
+        else:
+            found[name] = re.sub(r"[\s\"]+", "", sql).lower()
     connection.close()
-    return {name: re.sub(r"[\s\"]+", "", sql).lower() for name, sql in rows}
+    return found
 
 
 async def test_each_older_record_becomes_what_a_new_one_is(tmp_path: Path) -> None:
