@@ -80,8 +80,11 @@ def test_doubts_about_the_configuration_are_logged(emulator: RunningEmulator, st
     config = tmp_path / "config.toml"
     config.write_text('[http]\nlisten = ""\n')
     daemon = begun(start, config)
-    daemon.wait_for("nothing to watch", talk=True)
-    daemon.wait_for("nobody is told", talk=True)
+    said = [json.loads(line) for line in daemon.talk]
+    doubts = [(one["level"], one["warning"]) for one in said if one["event"] == "config.doubtful"]
+    assert [level for level, _ in doubts] == ["warning", "warning"]
+    assert doubts[0][1].startswith("nothing to watch")
+    assert doubts[1][1].endswith("nobody is told")
 
 
 def test_runs_are_added_and_removed_while_it_runs(

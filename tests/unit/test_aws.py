@@ -23,6 +23,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
+from poller import aws
 from poller.aws import AwsSessions, parse_instant
 from tests.unit.http_rig import NOT_YOU, answering, assumed, key_of
 
@@ -151,12 +152,27 @@ async def test_sessions_can_be_closed_in_another_task_and_twice() -> None:
     gc.collect()
 
 
-async def test_closing_while_a_client_is_made_leaves_nothing_open() -> None:
-    sessions = AwsSessions()
+async def test_closing_while_a_client_is_made_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions, made, go_on = AwsSessions(), asyncio.Event(), asyncio.Event()
+    opened, left_open = aws._opened, []
+
+    @asynccontextmanager
+    async def slowly(*arguments: Any) -> AsyncIterator[Any]:
+        async with opened(*arguments) as client:
+            left_open.append(client)
+            made.set()
+            await go_on.wait()
+            yield client
+        left_open.remove(client)
+
+    monkeypatch.setattr(aws, "_opened", slowly)
     making = asyncio.ensure_future(sessions.client("omics", region=REGION))
-    await asyncio.sleep(0)
+    await made.wait()
     await sessions.close()
-    await asyncio.gather(making, return_exceptions=True)
+    go_on.set()
+    with pytest.raises(RuntimeError, match="closed"):
+        await making
+    assert left_open == []
     gc.collect()
 
 
@@ -211,8 +227,9 @@ async def test_more_calls_than_ten_are_under_way_at_once(sessions: AwsSessions) 
         client = await sessions.client("omics", region=REGION, endpoint_url=omics.url)
         asking = [asyncio.ensure_future(client.get_run(id=str(number))) for number in range(1, 33)]
         await omics.reached.wait()
+        assert len(omics.requests) == 32
         omics.silent.set()
-        await asyncio.gather(*asking)
+        assert [answer["status"] for answer in await asyncio.gather(*asking)] == ["RUNNING"] * 32
 
 
 async def test_errors_of_credentials_and_configuration_are_not_hidden(

@@ -64,15 +64,20 @@ def test_links_lead_somewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_in_python_compile(name: str) -> None:
-    for text in blocks(read(name), "python"):
-        compile(textwrap.dedent(text), name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    examples = blocks(read(name), "python")
+    assert len(examples) == read(name).count("```python"), "each is found"
+    for text in examples:
+        tree = compile(textwrap.dedent(text), name, "exec", flags=ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        assert tree.body, f"{name}: an example without a statement"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_in_json_are_json(name: str) -> None:
-    for text in blocks(read(name), "json"):
+    examples = blocks(read(name), "json")
+    assert len(examples) == read(name).count("```json"), "each is found"
+    for text in examples:
         for document in [text] if text.startswith("{\n") else re.split(r"\n(?=\{)", text):
-            json.loads(document)
+            assert isinstance(json.loads(document), dict), f"{name}: {document} is no object"
 
 
 def test_architecture_names_every_module_and_only_what_there_is() -> None:

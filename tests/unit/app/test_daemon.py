@@ -203,7 +203,15 @@ async def test_a_sink_whose_table_did_not_change_stays_and_one_that_left_is_clos
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
-async def test_sighup_reloads_and_sigterm_stops_the_daemon(stage: Stage) -> None:
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what the daemon logs, in order."""
+    said: list[str] = []
+    monkeypatch.setattr(daemon.log, "info", lambda event, **_: said.append(event))
+    return said
+
+
+async def test_sighup_reloads_and_sigterm_stops_the_daemon(stage: Stage, said: list[str]) -> None:
     run_id = stage.emulator.start_run(quick_life())
     stage.configure(file_sink("one"))
     begun: list[Parts] = []
@@ -212,12 +220,15 @@ async def test_sighup_reloads_and_sigterm_stops_the_daemon(stage: Stage) -> None
     stage.configure(file_sink("one"), watch=f'run_ids = ["{run_id}"]')
     send_signal(signal.SIGHUP)
     await until(lambda: kinds(stage.sent("one.jsonl"))[-1:] == ["completed"])
+    assert begun[0].scopes[0].rules == (Rule(run_ids=frozenset({run_id})),)
+    assert said == ["daemon.started", "config.reloaded"]
     send_signal(signal.SIGTERM)
     await asyncio.wait_for(running, PATIENCE)
+    assert said == ["daemon.started", "config.reloaded", "daemon.stopping", "daemon.stopped"]
 
 
 async def test_a_reload_that_waits_for_the_record_does_not_keep_the_daemon_from_stopping(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     stage.configure('[daemon]\nshutdown_grace = "500ms"\n' + file_sink("one"))
     begun: list[Parts] = []
@@ -235,6 +246,7 @@ async def test_a_reload_that_waits_for_the_record_does_not_keep_the_daemon_from_
     await until(lambda: tried)
     send_signal(signal.SIGTERM)
     await asyncio.wait_for(running, PATIENCE)
+    assert said == ["daemon.started", "daemon.stopping", "daemon.stopped"]
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------
@@ -338,8 +350,11 @@ async def test_housekeeping_that_crashes_does_not_end_the_daemon(stage: Stage, m
             raise RuntimeError("a bug of ours")
 
         monkeypatch.setattr(parts.foundation.store, "prune", explode)
-        await until(lambda: parts.foundation.tally.count("crashes", part="tidy"))
-        await until(lambda: stage.sent("one.jsonl"))
+        await until(lambda: stage.sent("one.jsonl") and parts.foundation.tally.count("crashes", part="tidy"))
+        stage.emulator.move_run(run_id, "COMPLETED")
+        await until(lambda: len(stage.sent("one.jsonl")) > 1)
+        assert not stage.stop.is_set()
+    assert kinds(stage.sent("one.jsonl")) == ["running", "completed"]
 
 
 async def test_a_record_that_a_person_must_mend_ends_the_daemon(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

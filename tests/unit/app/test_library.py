@@ -95,7 +95,8 @@ async def test_discovery_finds_runs_that_nobody_named(emulator: Emulator) -> Non
     async with brisk_poller(emulator, discover=True) as poller:
         poller.on("completed")(lambda event: ended.append(event.run_id))
         run_id = emulator.start_run(quick_life())
-        await until(lambda: run_id in ended)
+        await until(lambda: ended)
+    assert ended == [run_id]
 
 
 # --- callbacks --------------------------------------------------------------------------------------------------------

@@ -266,7 +266,14 @@ def test_any_text_of_the_service_becomes_valid_utf8(fields: dict[str, str], stat
     """JSON can spell half a surrogate pair, UTF-8 cannot hold it: such a run must not stop the record."""
     shown = Snapshot("7830534", status or "?", True, CREATED, CREATED, UUID, CREATED, fields=fields)
     (one,) = observe(KnownRun("7830534"), shown).transitions
-    valid(draft_of(one).to_json(1))
+    data = valid(draft_of(one).to_json(1))["data"]
+    assert data["status"] == as_utf8_can_hold(status or "?")
+    for field, member in (("name", "name"), ("statusMessage", "status_message"), ("failureReason", "failure_reason")):
+        assert data[member] == (as_utf8_can_hold(fields[field]) if field in fields else None)
+
+
+def as_utf8_can_hold(text: str) -> str:
+    return "".join("?" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
 
 
 @pytest.mark.parametrize("odd", ["arn:as-text", 7, [], None])

@@ -425,6 +425,8 @@ def test_what_was_claimed_by_a_dispatcher_that_ended_is_sent_by_the_next_one() -
                 await until(lambda: hanging.under_way == 16)
             async with rig.telling(outlet(fine)):
                 await until(lambda: len(fine.took) == 200, seconds=10)
+            assert hanging.took == []
+            assert by_run(fine.taken) == {str(run): [1, 2] for run in range(100)}
 
     virtually(body)
 
@@ -497,6 +499,8 @@ def test_what_a_sink_that_left_could_not_give_back_goes_on_when_its_name_returns
                 broken = False
                 await dispatcher.exchange([outlet(back)])
                 await until(lambda: len(back.took) == 2, seconds=60)
+            assert gone.took == []
+            assert back.taken == ["1/life/1", "1/life/2"]
 
     virtually(body)
 

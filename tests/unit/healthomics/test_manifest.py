@@ -143,9 +143,11 @@ def test_whatever_else_a_manifest_holds_the_end_is_read_and_nothing_is_raised(
         assert moment is None or moment.tzinfo is UTC
 
 
-@given(st.text() | MEMBERS.map(json.dumps), st.integers(0, 400))
-def test_no_line_whole_or_cut_off_raises_anything(line: str, length: int) -> None:
-    read(line[:length], json.dumps(RUN_LINE)[:length])
+@given(st.text() | MEMBERS.map(json.dumps), st.integers(0, len(json.dumps(RUN_LINE)) - 1))
+def test_no_line_whole_or_cut_off_raises_anything_or_hides_the_whole_one(line: str, length: int) -> None:
+    whole = json.dumps(RUN_LINE)
+    assert read(line, line[:length], whole[:length]) is None
+    assert read(line[:length], whole[:length], whole) == read(whole)
 
 
 def test_the_streams_of_a_run_id_are_read_from_the_one_written_last() -> None:

@@ -112,8 +112,10 @@ def test_a_run_is_named_in_three_ways(text: str, name: RunName) -> None:
 
 
 def test_a_run_may_be_named_with_the_scope_or_the_region_of_the_table(load: Load) -> None:
-    load(f'[aws]\nname = "lab"\nregion = "us-east-1"\n[watch]\naws = "lab"\nrun_ids = ["lab:1", "{RUN}"]\n')
-    load(f'[watch]\nrun_ids = ["123456789012/us-east-1:1", "{RUN}"]\n')
+    named = load(f'[aws]\nname = "lab"\nregion = "us-east-1"\n[watch]\naws = "lab"\nrun_ids = ["lab:1", "{RUN}"]\n')
+    assert named.settings.watch[0].run_ids == ("lab:1", RUN)
+    found = load(f'[watch]\nrun_ids = ["123456789012/us-east-1:1", "{RUN}"]\n')
+    assert found.settings.watch[0].run_ids == ("123456789012/us-east-1:1", RUN)
 
 
 @pytest.mark.parametrize(

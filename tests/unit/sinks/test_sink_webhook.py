@@ -261,16 +261,22 @@ async def test_an_answer_whose_body_hangs_is_judged_by_its_status(
 ) -> None:
     monkeypatch.setattr(module, "DRAIN_SECONDS", 0.05)
     let_go = asyncio.Event()
+    hanging: list[str] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(status=200)
+        response = web.StreamResponse(status=int(request.path.removeprefix("/")))
         await response.prepare(request)
         await response.write(b"{")
+        hanging.append(request.path)
         await let_go.wait()
         return response
 
     async with server(handle) as url:
-        await sink_to(url, tools).send([EVENT])
+        base = url.partition("/hooks")[0]
+        await sink_to(f"{base}/200", tools).send([EVENT])
+        assert isinstance(await failure(sink_to(f"{base}/422", tools)), Rejected)
+        assert isinstance(await failure(sink_to(f"{base}/503", tools)), Retry)
+        assert hanging == ["/200", "/422", "/503"]
         let_go.set()
 
 
@@ -524,8 +530,13 @@ def test_keys_of_a_connection_that_are_refused(keys: dict[str, Any], at: str, sa
     assert "pw-3f" not in str(caught.value)
 
 
-def test_a_secret_without_its_padding_is_taken() -> None:
-    WebhookSettings.model_validate({"name": "a", "type": "webhook", "url": "https://b", "secret": SECRET.rstrip("=")})
+async def test_a_secret_without_its_padding_is_taken(tools: Tools) -> None:
+    assert SECRET.endswith("==")
+    async with answering() as (url, got):
+        await sink_to(url, tools, secret=SECRET.rstrip("=")).send([EVENT])
+    ((request, body),) = got
+    Webhook(SECRET).verify(body, dict(request.headers))
+    assert body == EVENT.body
 
 
 @pytest.mark.parametrize(

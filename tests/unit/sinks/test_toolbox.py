@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from poller import aws
+from poller.aws import AwsSessions
+from poller.sinks import toolbox
 from poller.sinks.toolbox import Tools
 
 
@@ -67,16 +70,20 @@ async def test_passwords_of_a_netrc_file_are_not_sent(
 
 
 async def test_sessions_that_were_handed_in_are_not_closed(clock: object, tmp_path: Path) -> None:
-    from poller.aws import AwsSessions
-
     sessions = AwsSessions()
     tools = Tools(clock, tmp_path, sessions)  # type: ignore[arg-type]
-    await tools.aws_client("sns", region="us-east-1", endpoint_url="http://127.0.0.1:1")
+    client = await tools.aws_client("sns", region="us-east-1", endpoint_url="http://127.0.0.1:1")
     await tools.close()
-    await sessions.client("sns", region="us-east-1", endpoint_url="http://127.0.0.1:1")
+    assert await sessions.client("sns", region="us-east-1", endpoint_url="http://127.0.0.1:1") is client
     await sessions.close()
 
 
-async def test_closing_what_was_never_used(tools: Tools) -> None:
+async def test_closing_what_was_never_used_opens_nothing_to_close(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(toolbox, "_http_session", lambda: opened.append("http"))
+    monkeypatch.setattr(aws, "AwsSessions", lambda: opened.append("aws"))
     await tools.close()
     await tools.close()
+    assert opened == []
