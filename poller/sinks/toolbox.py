@@ -1,5 +1,6 @@
 """What sinks share: the clock, the directory of the configuration, one HTTP session, the AWS clients."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment, proxy_bypass
@@ -63,6 +64,14 @@ class Tools:
                 await aws.close()
 
 
+def proxy_for(scheme: str, host: str | None, proxies: Mapping[str, str]) -> str | None:
+    """Which of the environment's proxies (HTTP_PROXY, HTTPS_PROXY) a host is reached through; None where there is none,
+    and where NO_PROXY names the host.
+    """
+    named = proxies.get(scheme)
+    return named if named and host is not None and not proxy_bypass(host) else None
+
+
 def _http_session() -> "ClientSession":
     """No cookies, TLS verified, no limit on connections (the dispatcher has one), proxies of the environment.
 
@@ -78,8 +87,8 @@ def _http_session() -> "ClientSession":
         """A request that goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY say."""
 
         def __init__(self, method: str, url: URL, *, proxy: URL | None = None, **options: Any) -> None:
-            named = proxies.get(url.scheme) if proxy is None else None
-            if named and url.host is not None and not proxy_bypass(url.host):
+            named = proxy_for(url.scheme, url.host, proxies) if proxy is None else None
+            if named is not None:
                 proxy = URL(named if "://" in named else f"http://{named}")
                 options["proxy_auth"] = BasicAuth.from_url(proxy)
                 proxy = proxy.with_user(None)

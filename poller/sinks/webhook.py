@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
+from urllib.request import getproxies_environment
 
 import aiohttp
 import anyio
@@ -24,6 +24,7 @@ from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
 from poller.core.values import Secret, SinkSettings
 from poller.ports import Toolbox
+from poller.sinks.toolbox import proxy_for
 from poller.version import __version__
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
@@ -149,7 +150,7 @@ class WebhookSink:
         """
         parts = urlsplit(self.settings.url)
         host = parts.hostname or ""
-        if getproxies_environment().get(parts.scheme) and not proxy_bypass(host):
+        if proxy_for(parts.scheme, host, getproxies_environment()) is not None:
             return f"{self._host} is reached through a proxy: not tried"
         with anyio.fail_after(self.settings.timeout.total_seconds()):
             if parts.scheme == "https":
