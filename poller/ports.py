@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from poller.core.batches import BatchSnapshot, KnownBatch
+from poller.core.cohorts import Cohort, Finished, Progress
 from poller.core.deliveries import (
     AttemptRow,
     Delivery,
@@ -164,6 +165,7 @@ class Round:
     `snapshots` are the fields of GetRun answers to keep, by run id. `stays` are the whole of what is to be known from
     now on of a workflow's stays in a status. Everything belongs to `scope`; events that the poller makes of itself come
     with no runs and no scope. `failing` is since when a sink has been in an outage that is told, None once it is over.
+    `cohorts_finished` are the keys of cohorts that the drafts tell to have finished, and when that was clear.
     """
 
     at: datetime
@@ -175,6 +177,7 @@ class Round:
     batches: Sequence[KnownBatch] = ()
     stays: Sequence[Stays] = ()
     failing: Mapping[str, datetime | None] = field(default_factory=dict)
+    cohorts_finished: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +327,19 @@ class Store(Protocol):
 
     async def next_due(self, sink: str) -> datetime | None:
         """When the next unclaimed delivery of the sink is due; None if nothing is owed."""
+        ...
+
+    # cohorts
+    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> bool:
+        """Have these cohorts read the next events on record; whether there may be more. Each begins with the first."""
+        ...
+
+    async def cohort_progress(self, cohorts: Sequence[Cohort]) -> dict[str, Progress]:
+        """How far each of these is that has not finished, by key."""
+        ...
+
+    async def cohort_finished(self, cohort: Cohort, at: datetime) -> Finished:
+        """What is to be told of a cohort whose members have all ended."""
         ...
 
     # reading and housekeeping

@@ -12,6 +12,7 @@ import anyio
 
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
+from poller.core.cohorts import Cohort, Member
 from poller.core.drafts import Place
 from poller.core.errors import ConfigError
 from poller.core.overdue import Terms
@@ -24,7 +25,7 @@ from poller.polling.rules import Rule
 from poller.polling.scope import Scope
 from poller.polling.twins import Twins
 from poller.ports import Clock
-from poller.settings.model import AwsSettings, Settings, WatchSettings
+from poller.settings.model import AwsSettings, CohortSettings, Settings, WatchSettings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
 from poller.settings.texts import RunName, run_name
 
@@ -63,6 +64,14 @@ class Parts:
             for scope, aws in zip(self.scopes, self.settings.aws, strict=True)
         ]
 
+    def cohorts(self) -> list[Cohort]:
+        """The cohorts of the configuration, and the batches that are followed: those of merged scopes in the first."""
+        found = [cohort_of(one) for one in self.settings.cohort]
+        for scope, watches in zip(self.scopes, watches_by_scope(self.settings), strict=True):
+            batch_ids = dict.fromkeys(batch_id for watch in watches for batch_id in watch.batch_ids)
+            found += [Cohort(batch_id, batch_id=batch_id, scope=scope.acting.name) for batch_id in batch_ids]
+        return list({one.key: one for one in found}.values())
+
     def scope_of(self, run: RunName) -> Scope:
         """The scope of a run as somebody named it. Raises: ConfigError if that is none, or could be several."""
         try:
@@ -86,7 +95,7 @@ async def open_parts(
     name; `more_outlets` are sinks that come as objects, not as settings.
     Raises: ConfigError, StoreError.
     """
-    from poller.sinks.registry import close_sink, load_sink
+    from poller.sinks.registry import close_sink, make_sink
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
@@ -101,7 +110,7 @@ async def open_parts(
         for one in configured:
             same = next((outlet for outlet in outlets if outlet.settings == one), None)
             omit = (*settings.privacy.omit, *one.omit)
-            made.append(same or Outlet(load_sink(one.type)(one, tools), one, omit))
+            made.append(same or Outlet(make_sink(one, tools), one, omit))
         outlets[:] = made
         return [*made, *more_outlets]
 
@@ -215,6 +224,20 @@ def pace_of(settings: Settings) -> Pace:
         blind_after=polling.blind_after,
         vanish_deadline=polling.vanish_deadline,
         discover_ended=polling.discover_ended,
+    )
+
+
+def cohort_of(settings: CohortSettings) -> Cohort:
+    """A `[[cohort]]`, as the engine reads it."""
+    names = [run_name(text) for text in settings.run_ids]
+    return Cohort(
+        settings.name,
+        named=tuple(dict.fromkeys(Member(one.run_id, one.scope, one.region, one.account_id) for one in names)),
+        groups=settings.run_group_ids,
+        name_glob=settings.run_name,
+        tags=tuple(settings.tags.items()),
+        expected=settings.expected,
+        quiet=settings.quiet,
     )
 
 

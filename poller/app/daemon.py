@@ -18,6 +18,7 @@ from poller.app.http import serve_http
 from poller.core.drafts import poller_event
 from poller.core.errors import PollerError, StoreUnavailable
 from poller.core.event_data import PollerData
+from poller.delivery.cohorts import Cohorts
 from poller.delivery.outlet import Outlet
 from poller.polling.twins import whole_rules
 from poller.ports import Round
@@ -83,6 +84,9 @@ async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] =
             await start_side_by_side(asking, parts.polling, foundation)
             asking.start_soon(keep_running, "tidy", partial(_keep_tidy, parts), foundation, name="tidy")
             asking.start_soon(keep_running, "heartbeat", partial(_beat, parts), foundation, name="heartbeat")
+            if parts.cohorts():
+                cohorts = Cohorts(parts.cohorts, foundation)
+                asking.start_soon(keep_running, "cohorts", cohorts.run, foundation, name="cohorts")
             ready()
             await stop.wait()
             log.info("daemon.stopping", grace_seconds=grace)
@@ -139,9 +143,8 @@ async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
     try:
         new = load_settings(path).settings
         outlets = parts.make_outlets(new.sinks)
-    except Exception as error:  # noqa: BLE001 - a sink of another package may raise anything while it is made
-        said = str(error) if isinstance(error, PollerError) else f"{type(error).__name__}: {error}"
-        log.error("config.refused", path=str(path), error=said, then="the daemon goes on as it was")
+    except PollerError as error:
+        log.error("config.refused", path=str(path), error=str(error), then="the daemon goes on as it was")
         return current
     before = parts.dispatcher.outlets
     changed = [name for name in RELOADABLE if getattr(new, name) != getattr(current, name)]

@@ -50,10 +50,25 @@ def load_sink(name: str, /) -> type[Any]:
     return sink
 
 
+def make_sink(settings: SinkSettings, tools: Toolbox) -> Sink:
+    """A sink of the type that its settings name.
+
+    Raises: ConfigError as `load_sink` does, and, naming the sink, whatever its constructor raises.
+    """
+    kind = load_sink(settings.type)
+    try:
+        made: Sink = kind(settings, tools)
+    except ConfigError as error:
+        raise ConfigError(f'sink "{settings.name}": {error}') from error
+    except Exception as error:  # whatever a sink of somebody else's raises while it is made
+        raise ConfigError(f'sink "{settings.name}" cannot be made: {type(error).__name__}: {error}') from error
+    return made
+
+
 @asynccontextmanager
 async def opened_sink(settings: SinkSettings, tools: Toolbox) -> AsyncIterator[Sink]:
-    """A sink as it is configured, closed at the end. Raises: ConfigError, and what the sink raises while it is made."""
-    sink: Sink = load_sink(settings.type)(settings, tools)
+    """A sink as it is configured, closed at the end. Raises: ConfigError as `make_sink` does."""
+    sink = make_sink(settings, tools)
     try:
         yield sink
     finally:

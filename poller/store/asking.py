@@ -16,6 +16,7 @@ from poller.core.runs import Json, KnownRun
 from poller.core.stays import Stays
 from poller.ports import Round, ScopeState, WatchRow
 from poller.store import remembered
+from poller.store.cohorts import close as close_cohorts
 from poller.store.schema import batches as batches_table
 from poller.store.schema import events, incarnations, is_live, numbering, runs, scopes, sinks, watches
 from poller.store.schema import snapshots as snapshots_table
@@ -48,6 +49,7 @@ def commit_round(connection: Connection, round_: Round, routes: Sequence[Route])
     _put_stays(connection, round_)
     if round_.state is not None:
         _put_scope(connection, round_.state)
+    close_cohorts(connection, round_.cohorts_finished)
     for sink, since in round_.failing.items():
         connection.execute(update(sinks).where(sinks.c.name == sink).values(failing_since=since))
     return _record(connection, round_, routes) if round_.drafts else []

@@ -240,3 +240,33 @@ watches = Table(
     Column("mode", String, nullable=False),
     Column("added_at", Moment, nullable=False),
 )
+
+# What cohorts have read of the events, and their members until they finish. The rows of finished ones stay: nothing is
+# told twice, however long ago its event was dropped.
+cohorts = Table(
+    "cohorts",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("changed_at", Moment),
+    Column("finished_at", Moment),
+    Column("batch_source", String),
+    Column("batch_uuid", String),
+)
+
+cohort_members = Table(
+    "cohort_members",
+    metadata,
+    Column("cohort", String, ForeignKey("cohorts.key"), primary_key=True),
+    Column("source", String, primary_key=True),
+    Column("incarnation", String, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("named", String),
+    Column("state", String, nullable=False),
+    Column("first_at", Moment, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    Column("uuid", String),
+    Column("name", String),
+    Column("failure_reason", String),
+)
+Index("cohort_members_by_source", cohort_members.c.source)

@@ -39,9 +39,9 @@ class Output:
 
     def say(self, text: str) -> None:
         """A line for the person who waits."""
-        telemetry = sys.modules.get("poller.telemetry")  # where it is not loaded, no secret is either
+        redaction = sys.modules.get("poller.redaction")  # where it is not loaded, no secret is either
         with suppress(OSError):  # talk that nobody hears ends no work
-            self._write(self._talk, text if telemetry is None else telemetry.redact(text))
+            self._write(self._talk, text if redaction is None else redaction.redact(text))
 
     @property
     def can_ask(self) -> bool:
