@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import ssl
 import sys
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -33,8 +34,10 @@ from poller.sinks.toolbox import Tools
 from poller.sinks.webhook import WebhookSink
 from poller.testing import sinks as suite
 from poller.testing.sinks import Answer, Rig, SinkConformance
+from tests.unit.sinks.authority import Authority
 
 SECRET = "whsec_c2l4dGVlbi1ieXRlcy1hdC1sZWFzdA=="
+NEW_SECRET = "whsec_bmV3ZXItc2VjcmV0LW9mLW91cnM="
 TOKEN = "tok-5f0c9a77"
 AWS_SECRET = "aws-secret-2b7c6b1d"
 
@@ -110,13 +113,13 @@ class HttpFarEnd:
         return web.Response(status=status, text=None if status == 204 else f"no: {dict(request.headers)}")
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self.handle)
         runner = web.AppRunner(application, shutdown_timeout=1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/"
         try:
             yield
         finally:
@@ -322,6 +325,25 @@ async def webhook_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
 
 
 @asynccontextmanager
+async def mutual_tls_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
+    """Over TLS, where each shows the other a certificate, while the signing secret changes."""
+    far_end, ca = HttpFarEnd(), Authority(directory)
+    ca.issue("poller", password=TOKEN)
+    async with far_end.serving(ca.server(clients=ca.ca_file)), tools_in(directory) as tools:
+        table = {
+            "name": "lims",
+            "type": "webhook",
+            "url": far_end.url,
+            "secret": [NEW_SECRET, SECRET],
+            "client_certificate": "poller.crt",
+            "client_key": "poller.key",
+            "client_key_password": TOKEN,
+            "ca_file": "ca.pem",
+        }
+        yield Rig(made(kind, table, tools), far_end, table, (SECRET, NEW_SECRET, TOKEN))
+
+
+@asynccontextmanager
 async def sns_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = SnsByHand()
     async with far_end.serving(), tools_in(directory) as tools:
@@ -390,6 +412,13 @@ class TestWebhook(SinkConformance):
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
         async with webhook_rig(WebhookSink, tmp_path) as rig:
+            yield rig
+
+
+class TestWebhookOverMutualTls(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with mutual_tls_rig(WebhookSink, tmp_path) as rig:
             yield rig
 
 

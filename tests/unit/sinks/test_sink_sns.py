@@ -44,7 +44,7 @@ class Tools:
         self.topic = topic
         self.asked: list[dict[str, Any]] = []
 
-    async def http(self) -> Any:
+    async def http(self, **_: bool) -> Any:
         raise NotImplementedError
 
     async def aws_client(self, service: str, **arguments: Any) -> Any:
