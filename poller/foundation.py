@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from poller.bell import Bell
 from poller.gate import RecordGate
-from poller.ports import Clock, Store
+from poller.ports import Clock, Round, Store
 from poller.telemetry import Tally
 
 
@@ -19,6 +19,11 @@ class Foundation:
     clock: Clock
     chance: Callable[[], float]
     tally: Tally
+
+    async def commit(self, round_: Round) -> None:
+        """Write what the poller says of itself, as soon as the record can be written, and let all know of it."""
+        await self.gate.insist(lambda: self.store.commit_round(round_))
+        self.bell.ring()
 
 
 def foundation_of(store: Store, clock: Clock, chance: Callable[[], float]) -> Foundation:

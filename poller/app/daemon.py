@@ -217,6 +217,4 @@ async def _beat(parts: Parts) -> None:
                 default=None,
             ),
         )
-        round_ = Round(at=now, drafts=[poller_event("heartbeat", data)])
-        await parts.foundation.gate.insist(partial(parts.foundation.store.commit_round, round_))
-        parts.foundation.bell.ring()
+        await parts.foundation.commit(Round(at=now, drafts=[poller_event("heartbeat", data)]))

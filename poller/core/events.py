@@ -37,7 +37,8 @@ POLLER_TYPES: Final = tuple(POLLER_PREFIX + kind for kind in POLLER_KINDS)
 COHORT_FINISHED: Final = "healthomics.cohort.finished"
 EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, COHORT_FINISHED, *POLLER_TYPES)
 """Every type of event that is told."""
-PRIVATE_FIELDS: Final = ("parameters", "definition", "engineSettings", "sessionPolicy")
+PrivateField = Literal["parameters", "definition", "engineSettings", "sessionPolicy"]
+PRIVATE_FIELDS: Final[tuple[PrivateField, ...]] = get_args(PrivateField)
 """GetRun members that are neither stored nor sent unless `[privacy] include` names them."""
 
 

@@ -9,6 +9,9 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, SecretS
 
 from poller.core.matching import Match
 
+ROLE_ARN: Final = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
+"""The pattern of a role's ARN; its fifth part is the account."""
+
 _DURATION: Final = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

@@ -50,7 +50,5 @@ class Cohorts:
     async def _tell(self, cohort: Cohort) -> None:
         on, now = self.foundation, self.foundation.clock.now()
         finished = await on.gate.insist(lambda: on.store.cohort_finished(cohort, now))
-        round_ = Round(at=now, drafts=[cohort_event(finished)], cohorts_finished={cohort.key: now})
-        await on.gate.insist(lambda: on.store.commit_round(round_))
+        await on.commit(Round(at=now, drafts=[cohort_event(finished)], cohorts_finished={cohort.key: now}))
         log.info("cohort.finished", cohort=cohort.name, **finished.counts)
-        on.bell.ring()

@@ -57,6 +57,4 @@ class Outages:
             duration_seconds=(now - since).total_seconds() if over else None,
         )
         failing = {self.sink: None if over else since}
-        round_ = Round(at=now, drafts=[poller_event(kind, data)], failing=failing)
-        await self.foundation.gate.insist(lambda: self.foundation.store.commit_round(round_))
-        self.foundation.bell.ring()
+        await self.foundation.commit(Round(at=now, drafts=[poller_event(kind, data)], failing=failing))

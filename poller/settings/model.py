@@ -14,13 +14,11 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
+from poller.core.events import PrivateField
 from poller.core.runs import EmitFirst
-from poller.core.values import Duration, OmittableField, Secret, parse_duration
+from poller.core.values import ROLE_ARN, Duration, OmittableField, Secret, parse_duration
 from poller.settings.sinks import AnySink
 from poller.settings.texts import BatchId, HttpUrl, Listen, RunText, StoreUrl, address
-
-PrivateField = Literal["parameters", "definition", "engineSettings", "sessionPolicy"]
-"""`core.events.PRIVATE_FIELDS` as a type: what `[privacy] include` may name."""
 
 
 def _lower(value: Any) -> Any:
@@ -73,7 +71,7 @@ class AwsSettings(Table):
     )
     role_arn: str | None = Field(
         None,
-        pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$",
+        pattern=ROLE_ARN,
         description="Role to assume with those credentials; renewed before it expires.",
     )
     external_id: str | None = Field(

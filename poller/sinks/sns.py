@@ -14,11 +14,11 @@ from pydantic import Field
 
 from poller.core.errors import Rejected
 from poller.core.events import Event
+from poller.core.values import ROLE_ARN
 from poller.ports import Preview, Toolbox
 from poller.sinks.formats import FormattedSettings, formatter
 
 ARN: Final = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"
-ROLE: Final = r"^arn:aws[a-z-]*:iam::\d{12}:role/\S+$"
 MAX_BYTES: Final = 256 * 1024
 """Message and attributes together; SNS refuses more, and moto does not, so it is counted here."""
 NEVER: Final = frozenset(
@@ -49,7 +49,7 @@ class SnsSettings(FormattedSettings, hide_input_in_errors=True):
         None, pattern=r"^[a-z0-9-]+$", description="Region of the topic; without it the one in its ARN."
     )
     profile: str | None = Field(None, min_length=1, description="Profile of the AWS configuration to publish with.")
-    role_arn: str | None = Field(None, pattern=ROLE, description="Role to assume with those credentials.")
+    role_arn: str | None = Field(None, pattern=ROLE_ARN, description="Role to assume with those credentials.")
     endpoint_url: str | None = Field(
         None, pattern=r"^https?://[^\s/@]+(/\S*)?$", description="Another address of SNS: an emulator, a VPC endpoint."
     )

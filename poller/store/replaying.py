@@ -4,7 +4,7 @@ shares the record hardly waits.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, null, or_, select, update
 
@@ -12,8 +12,6 @@ from poller.core.deliveries import Replayable, Selection, lane_of
 from poller.store.schema import deliveries, events, in_stage, is_owed, is_ready
 from poller.store.statements import one_of
 from poller.store.telling import owe, promote
-
-TAKEN_BY_ANOTHER: Final = "another delivery took its place"
 
 
 def replayable(connection: Connection, wanted: Selection, to: str | None) -> list[Replayable]:
@@ -49,7 +47,7 @@ def replay(
         for row in rows
     }
     connection.execute(owe(late=True), list(owed.values()))
-    _supersede(connection, [row.origin for row in rows if row.origin is not None], at)
+    _supersede(connection, [row.origin for row in rows if row.origin is not None])
     return int(rows[-1].position)
 
 
@@ -117,7 +115,7 @@ def _terms(wanted: Selection) -> list[ColumnElement[bool]]:
     return found
 
 
-def _supersede(connection: Connection, origins: Sequence[int], at: datetime) -> None:
+def _supersede(connection: Connection, origins: Sequence[int]) -> None:
     """Of these deliveries those that are dead letters are none any more."""
     dead = update(deliveries).where(one_of(deliveries.c.id, "ids"), in_stage("dead"))
     connection.execute(dead.values(stage="superseded"), {"ids": list(origins)})

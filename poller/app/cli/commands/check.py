@@ -211,10 +211,8 @@ class _Scope:
             except Denied as error:
                 grave = operation == "GetRun" or any(watch.discover for watch in self.watches)
                 self._found(operation, "failed" if grave else "warning", f"{error}: {COSTS[operation]}")
-            except TimeoutError:
-                self._found(operation, "failed", f"no answer within {SECONDS:g} s")
-            except ServiceError as error:
-                self._found(operation, "failed", str(error))
+            except (TimeoutError, ServiceError) as error:
+                self._found(operation, "failed", _said(error))
             else:
                 self._found(operation, "ok", "allowed")
                 self.account_id = self.account_id or _account_in(answer)
@@ -266,10 +264,8 @@ async def _manifests(service: "HealthOmics") -> list[Finding]:
                 hint = "set [aws] logs_endpoint_url or AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"
                 return [Finding("manifests", "not tried", f"{error.message}; {hint}: {cost}")]
             found.append(Finding(operation, "warning", f"{error}: {cost}"))
-        except TimeoutError:
-            found.append(Finding(operation, "warning", f"no answer within {SECONDS:g} s: {cost}"))
-        except ServiceError as error:
-            found.append(Finding(operation, "warning", f"{error}: {cost}"))
+        except (TimeoutError, ServiceError) as error:
+            found.append(Finding(operation, "warning", f"{_said(error)}: {cost}"))
         else:
             found.append(Finding(operation, "ok", "allowed"))
     return found
@@ -288,10 +284,8 @@ async def _groups(service: "HealthOmics", watches: "Sequence[WatchSettings]") ->
         await _within(service.get_run_group(group))
     except BadRequest:
         return [Finding(operation, "ok", "allowed")]  # there is no such group, which only those hear who may ask
-    except TimeoutError:
-        return [Finding(operation, "warning", f"no answer within {SECONDS:g} s: {COSTS[operation]}")]
-    except ServiceError as error:
-        return [Finding(operation, "warning", f"{error}: {COSTS[operation]}")]
+    except (TimeoutError, ServiceError) as error:
+        return [Finding(operation, "warning", f"{_said(error)}: {COSTS[operation]}")]
     return [Finding(operation, "ok", "allowed")]
 
 
@@ -342,11 +336,14 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[str | None]], *, sai
     """How an attempt went; it may say what it left untried."""
     try:
         untried = await _within(attempt())
-    except TimeoutError:
-        return Finding(what, "failed", f"{said}: no answer within {SECONDS:g} s")
     except Exception as error:  # noqa: BLE001 - a sink of somebody else's may raise anything, and that is the finding
-        return Finding(what, "failed", f"{said}: {str(error) or type(error).__name__}")
+        return Finding(what, "failed", f"{said}: {_said(error)}")
     return Finding(what, "not tried" if untried else "ok", f"{said}: {untried}" if untried else said)
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, in words; a TimeoutError is that of `_within`."""
+    return f"no answer within {SECONDS:g} s" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
 
 
 async def _within(answer: Awaitable[Any]) -> Any:
