@@ -37,7 +37,7 @@ from poller.core.samples import sample_event
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
 from poller.foundation import foundation_of
-from poller.ports import Round
+from poller.ports.records import Round
 from poller.sinks.formats import CLOUDEVENTS_TYPE
 from poller.sinks.toolbox import Tools
 from poller.sinks.webhook import WebhookSettings, WebhookSink

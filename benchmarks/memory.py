@@ -30,7 +30,7 @@ from benchmarks.tables import milliseconds, show, times
 from poller.app.build import Parts, open_parts
 from poller.core.machine import observe
 from poller.core.runs import KnownRun
-from poller.ports import Round, ScopeState
+from poller.ports.records import Round, ScopeState
 from poller.settings.load import settings_from
 from poller.telemetry import library_logging
 

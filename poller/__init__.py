@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from poller.core.errors import ConfigError, Partial, PollerError, Rejected, Retry, StoreError
     from poller.core.events import Event
     from poller.core.values import SinkSettings
-    from poller.ports import Sink, Toolbox
+    from poller.ports.sinks import Sink, Toolbox
 
 __all__ = [
     "ConfigError",
@@ -37,7 +37,7 @@ _HOMES = {
     "poller.core.errors": ("ConfigError", "Partial", "PollerError", "Rejected", "Retry", "StoreError"),
     "poller.core.events": ("Event",),
     "poller.core.values": ("SinkSettings",),
-    "poller.ports": ("Sink", "Toolbox"),
+    "poller.ports.sinks": ("Sink", "Toolbox"),
 }
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from poller.bell import Bell
 from poller.gate import RecordGate
-from poller.ports import Clock, Round, Store
+from poller.ports.clock import Clock
+from poller.ports.records import Round
+from poller.ports.store import Store
 from poller.telemetry import Tally
 
 

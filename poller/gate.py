@@ -9,7 +9,7 @@ import structlog
 
 from poller.core.errors import StoreUnavailable
 from poller.core.retries import full_jitter
-from poller.ports import Clock
+from poller.ports.clock import Clock
 
 log = structlog.get_logger("poller.record")
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from poller.foundation import Foundation, foundation_of
 from poller.polling.rules import Rule
 from poller.polling.scope import Scope
 from poller.polling.twins import Twins
-from poller.ports import Clock
+from poller.ports.clock import Clock
 from poller.settings.model import AwsSettings, CohortSettings, Settings, WatchSettings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
 from poller.settings.texts import RunName, run_name

@@ -21,7 +21,7 @@ from poller.core.event_data import PollerData
 from poller.delivery.cohorts import Cohorts
 from poller.delivery.outlet import Outlet
 from poller.polling.twins import whole_rules
-from poller.ports import Round
+from poller.ports.records import Round
 from poller.settings.load import Loaded, load_settings
 from poller.settings.model import Settings
 from poller.settings.scopes import watches_anew

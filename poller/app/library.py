@@ -30,7 +30,8 @@ from poller.core.values import SinkSettings, parse_duration
 from poller.delivery.listeners import Listener, follow_events
 from poller.delivery.outlet import Outlet
 from poller.polling.scope import Scope
-from poller.ports import Callback, Clock
+from poller.ports.clock import Clock
+from poller.ports.sinks import Callback
 from poller.settings.event_names import misspelt_event
 from poller.settings.load import settings_from
 from poller.settings.model import Settings

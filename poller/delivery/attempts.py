@@ -12,7 +12,7 @@ import anyio
 from poller.core.deliveries import Delivery
 from poller.core.errors import Partial, Rejected, Retry
 from poller.core.events import Event
-from poller.ports import Sink
+from poller.ports.sinks import Sink
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import structlog
 from poller.core.cohorts import Cohort, has_finished
 from poller.core.drafts import cohort_event
 from poller.foundation import Foundation
-from poller.ports import Round
+from poller.ports.records import Round
 
 log = structlog.get_logger("poller.delivery")
 

@@ -11,7 +11,7 @@ from poller.core.events import Event, short_type
 from poller.core.routing import Route
 from poller.delivery.attempts import never_cancelling
 from poller.foundation import Foundation
-from poller.ports import Callback
+from poller.ports.sinks import Callback
 
 log = structlog.get_logger("poller.delivery")
 

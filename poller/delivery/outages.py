@@ -7,7 +7,7 @@ from poller.core.event_data import PollerData
 from poller.core.events import PollerKind
 from poller.core.retries import Breaker
 from poller.foundation import Foundation
-from poller.ports import Round
+from poller.ports.records import Round
 
 
 class Outages:

@@ -27,7 +27,7 @@ from poller.delivery.attempts import Outcome, attempt
 from poller.delivery.outages import Outages
 from poller.delivery.verdicts import Judge
 from poller.foundation import Foundation
-from poller.ports import Sink
+from poller.ports.sinks import Sink
 
 log = structlog.get_logger("poller.delivery")
 

@@ -18,7 +18,8 @@ from poller.core.statuses import ENDS
 from poller.healthomics.manifest import GROUP, newest_first, run_of, stream_of, stream_prefix
 from poller.healthomics.parse import error_of
 from poller.healthomics.tasks import failed_tasks_in
-from poller.ports import Clock, Manifest, Spend
+from poller.ports.clock import Clock
+from poller.ports.service import Manifest, Spend
 
 FIRST_LINES: Final = 10
 """Lines of the first page: the run's own is among them, and a task's takes some hundred bytes."""

@@ -33,7 +33,7 @@ from poller.core.errors import BadRequest, Blind, Denied, RunGone, ServiceError,
 from poller.core.events import PRIVATE_FIELDS, stamp
 from poller.core.runs import RUN_ID, GroupLimits, Json, Snapshot
 from poller.healthomics.moments import TIMES_OF_A_RUN, moment_of
-from poller.ports import BatchPage, BatchRun, Page
+from poller.ports.service import BatchPage, BatchRun, Page
 
 _THROTTLES: Final = (
     "ThrottlingException", "Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded",

@@ -26,7 +26,8 @@ from poller.healthomics.parse import (
     snapshot_of,
 )
 from poller.healthomics.tasks import FAILED, TASK_ID, task_of, task_page_of
-from poller.ports import BatchPage, Clock, Manifest, Page, Spend, TaskPage
+from poller.ports.clock import Clock
+from poller.ports.service import BatchPage, Manifest, Page, Spend, TaskPage
 
 PAGE_SIZE: Final = 100
 LOGS_ADDRESSES: Final = ("AWS_ENDPOINT_URL_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")

@@ -15,7 +15,7 @@ from poller.core.errors import Transient
 from poller.core.runs import Json
 from poller.healthomics.moments import moment_of
 from poller.healthomics.parse import json_object, json_of
-from poller.ports import TaskPage
+from poller.ports.service import TaskPage
 
 TASK_ID: Final = re.compile(r"[0-9]{1,18}")
 _TASK_ARN: Final = re.compile(r":task/(?P<id>\d{1,18})$")

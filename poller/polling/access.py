@@ -14,7 +14,7 @@ from poller.core.errors import BadRequest, Blind, Denied, ServiceError, Throttle
 from poller.core.event_data import PollerData
 from poller.core.runs import RUN_ARN, Snapshot
 from poller.core.sight import Cause, Sight, blinded, fails, sees, turns_blind
-from poller.ports import Clock
+from poller.ports.clock import Clock
 
 log = structlog.get_logger("poller.polling")
 

@@ -12,7 +12,7 @@ from poller.core.batches import KnownBatch
 from poller.core.cadence import next_look
 from poller.core.claims import Claim
 from poller.polling.looks import BatchLook, BatchRunsLook
-from poller.ports import Clock
+from poller.ports.clock import Clock
 
 NOT_DUE: Final = float("inf")
 OFTENER: Final = 4

@@ -13,7 +13,7 @@ from poller.foundation import Foundation
 from poller.polling.diagnosis import Diagnoses
 from poller.polling.followed import Work
 from poller.polling.knowledge import Knowledge
-from poller.ports import Round, ScopeState
+from poller.ports.records import Round, ScopeState
 
 log = structlog.get_logger("poller.polling")
 

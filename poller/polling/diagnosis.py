@@ -21,7 +21,7 @@ from poller.core.errors import Blind, ServiceError
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.inquiry import Inquiries
-from poller.ports import MadeDiagnosis, OwedDiagnosis, Round
+from poller.ports.records import MadeDiagnosis, OwedDiagnosis, Round
 
 log = structlog.get_logger("poller.polling")
 

@@ -14,7 +14,7 @@ from poller.core.lists import ENDED_LISTS, ListName
 from poller.core.runs import KnownRun, Question, Snapshot
 from poller.core.statuses import ACTIVE, ENDS
 from poller.polling.rules import Match, Rules, loudest
-from poller.ports import BatchRun, Page
+from poller.ports.service import BatchRun, Page
 
 TRAIL: Final = timedelta(minutes=10)
 """How far the memory stays behind: a run may show itself in lists some time after its creation."""

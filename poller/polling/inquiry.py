@@ -22,7 +22,7 @@ from poller.core.excerpts import shortened
 from poller.core.runs import Json
 from poller.foundation import Foundation
 from poller.polling.spending import Spending
-from poller.ports import RunService
+from poller.ports.service import RunService
 from poller.redaction import redact
 
 log = structlog.get_logger("poller.polling")

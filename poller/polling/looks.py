@@ -15,7 +15,8 @@ from poller.core.errors import BadRequest, Denied, RunGone, ServiceError, Thrott
 from poller.core.patience import Patience, answered, limit_seconds, waited_in_vain
 from poller.core.planner import GetRunLook, ListLook
 from poller.core.runs import GroupLimits, Snapshot
-from poller.ports import BatchPage, Clock, Page, RunService
+from poller.ports.clock import Clock
+from poller.ports.service import BatchPage, Page, RunService
 from poller.telemetry import Tally
 
 log = structlog.get_logger("poller.polling")

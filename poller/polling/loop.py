@@ -23,7 +23,7 @@ from poller.polling.looks import Answer, Look, Looks, Operation, operation_of
 from poller.polling.manifests import Manifests
 from poller.polling.named import Named
 from poller.polling.rounds import Rounds
-from poller.ports import RunService
+from poller.ports.service import RunService
 
 log = structlog.get_logger("poller.polling")
 

@@ -21,7 +21,7 @@ from poller.core.vanishing import Reading, manifest_pause
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.spending import Spending
-from poller.ports import Manifest, RunService
+from poller.ports.service import Manifest, RunService
 
 log = structlog.get_logger("poller.polling")
 

@@ -14,7 +14,7 @@ from poller.core.planner import Planner
 from poller.core.runs import KnownRun, Snapshot, Verdict
 from poller.core.vanishing import LATE_FOR
 from poller.polling.manifests import Manifests
-from poller.ports import Store
+from poller.ports.store import Store
 
 NEVER: Final = float("inf")
 _PAGE: Final = 1000

@@ -36,7 +36,7 @@ from poller.polling.looks import (
 from poller.polling.run_answers import RunAnswers
 from poller.polling.verdicts import Verdicts
 from poller.polling.waiters import Waiters
-from poller.ports import ScopeState
+from poller.ports.records import ScopeState
 
 
 class Rounds:

@@ -33,7 +33,8 @@ from poller.polling.rounds import Rounds
 from poller.polling.rules import Rule
 from poller.polling.twins import Twins, service_of, take_over, whole_rules
 from poller.polling.waiters import Waiters
-from poller.ports import RunService, ScopeState
+from poller.ports.records import ScopeState
+from poller.ports.service import RunService
 
 log = structlog.get_logger("poller.polling")
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from poller.polling.rules import Rules
-from poller.ports import RunService
+from poller.ports.service import RunService
 
 if TYPE_CHECKING:
     from poller.polling.scope import Scope

@@ -15,7 +15,7 @@ from pydantic import Field
 from poller.core.errors import ConfigError
 from poller.core.events import Event
 from poller.core.values import SinkSettings
-from poller.ports import Callback, Toolbox
+from poller.ports.sinks import Callback, Toolbox
 
 TARGET: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 

@@ -16,7 +16,7 @@ from pydantic_core import InitErrorDetails
 
 from poller.core.errors import Retry
 from poller.core.values import Secret, SinkSettings
-from poller.ports import Toolbox
+from poller.ports.sinks import Toolbox
 from poller.sinks.addresses import literal, refusal
 from poller.sinks.certificates import CertificateError, CertificateFiles, RenewedContext
 from poller.sinks.proxies import AUTHORIZATION, Proxy, environment_proxies, proxy_in

@@ -14,7 +14,7 @@ import anyio.to_thread
 from pydantic import AfterValidator, Field
 
 from poller.core.events import Event
-from poller.ports import Preview, Toolbox
+from poller.ports.sinks import Preview, Toolbox
 from poller.sinks.formats import FormattedSettings, formatter
 
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK

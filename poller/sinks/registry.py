@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from poller.core.errors import ConfigError
 from poller.core.values import SinkSettings
-from poller.ports import Sink, Toolbox
+from poller.ports.sinks import Sink, Toolbox
 
 GROUP: Final = "poller.sinks"
 

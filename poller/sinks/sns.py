@@ -15,7 +15,7 @@ from pydantic import Field
 from poller.core.errors import Rejected
 from poller.core.events import Event
 from poller.core.values import ROLE_ARN
-from poller.ports import Preview, Toolbox
+from poller.ports.sinks import Preview, Toolbox
 from poller.sinks.formats import FormattedSettings, formatter
 
 ARN: Final = r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"

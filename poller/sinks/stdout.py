@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 import anyio
 
 from poller.core.events import Event
-from poller.ports import Preview, Toolbox
+from poller.ports.sinks import Preview, Toolbox
 from poller.sinks.formats import FormattedSettings, formatter
 
 PIECE: Final = select.PIPE_BUF

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poller.ports import Clock
+from poller.ports.clock import Clock
 from poller.sinks.addresses import refusal
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
 from poller.core.values import Secret
-from poller.ports import Preview, Toolbox
+from poller.ports.sinks import Preview, Toolbox
 from poller.redaction import MASK
 from poller.sinks.addresses import literal, refusal
 from poller.sinks.connections import Connection, ConnectionSettings

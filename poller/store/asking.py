@@ -14,7 +14,7 @@ from poller.core.events import Event
 from poller.core.routing import Route, owed_to
 from poller.core.runs import Json, KnownRun
 from poller.core.stays import Stays
-from poller.ports import MadeDiagnosis, OwedDiagnosis, Round, ScopeState, WatchRow
+from poller.ports.records import MadeDiagnosis, OwedDiagnosis, Round, ScopeState, WatchRow
 from poller.store import remembered
 from poller.store.cohorts import close as close_cohorts
 from poller.store.schema import batches as batches_table

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from poller.core.errors import ConfigError
-from poller.ports import Store
+from poller.ports.store import Store
 from poller.store.store import SqliteStore
 
 

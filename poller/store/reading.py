@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from poller.core.deliveries import AttemptOutcome, AttemptRow, DeliveryRow, DeliveryState
 from poller.core.events import Event
-from poller.ports import RunRow, SinkRow
+from poller.ports.records import RunRow, SinkRow
 from poller.store import remembered
 from poller.store.schema import (
     HEAD,

@@ -21,7 +21,7 @@ from poller.core.events import Event
 from poller.core.routing import Route
 from poller.core.runs import Json, KnownRun
 from poller.core.stays import Stays
-from poller.ports import OwedDiagnosis, Round, RunRow, ScopeState, SinkRow, SinkState, WatchRow
+from poller.ports.records import OwedDiagnosis, Round, RunRow, ScopeState, SinkRow, SinkState, WatchRow
 from poller.store import asking, housekeeping, reading, replaying, telling
 from poller.store import cohorts as following
 from poller.store.engines import Database, SqliteFile, SqliteMemory

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Insert, Select, Update, bindparam, case, dele
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.events import Event
 from poller.core.routing import Route
-from poller.ports import SinkState
+from poller.ports.records import SinkState
 from poller.store.schema import attempts, deliveries, events, has_head, in_stage, is_head, is_ready, sinks
 from poller.store.statements import one_of, upsert
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from poller.core.errors import Partial, Rejected
 from poller.core.events import Event
 from poller.core.samples import SAMPLE_TYPES, sample_event
-from poller.ports import Sink
+from poller.ports.sinks import Sink
 
 Answer = Literal["taken", "down", "poison", "hang", "reset"]
 """What a far end does with the next events, until it is told otherwise.

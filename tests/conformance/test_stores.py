@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.ports import Store
+from poller.ports.store import Store
 from poller.store.opening import open_store
 from poller.testing.stores import DurableStoreConformance, StoreConformance
 

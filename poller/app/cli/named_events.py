@@ -12,7 +12,7 @@ from poller.core.events import Event, bytes_of
 from poller.core.runs import Json
 
 if TYPE_CHECKING:
-    from poller.ports import Store
+    from poller.ports.store import Store
 
 STANDARD_INPUT: Final = "-"
 LARGEST: Final = 4 * 1024 * 1024

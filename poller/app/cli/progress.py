@@ -12,7 +12,7 @@ from poller.aws import AwsSessions
 from poller.core import budget
 from poller.core.errors import Denied, ServiceError, Throttled
 from poller.healthomics.parse import error_of
-from poller.ports import Clock
+from poller.ports.clock import Clock
 
 EVERY: Final = 15.0
 """Seconds between two questions about one run."""

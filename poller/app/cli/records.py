@@ -13,7 +13,8 @@ from poller.app.cli.options import NO_AWS, AwsOptions, load_configuration, parse
 from poller.core.errors import ConfigError, PollerError
 from poller.core.events import stamp
 from poller.core.runs import Json
-from poller.ports import RunRow, Store
+from poller.ports.records import RunRow
+from poller.ports.store import Store
 from poller.settings.load import Loaded
 from poller.settings.model import Settings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope

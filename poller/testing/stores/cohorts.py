@@ -3,7 +3,7 @@
 from poller.core.batches import KnownBatch
 from poller.core.cohorts import LIVE, Cohort, Member, Progress
 from poller.core.drafts import cohort_event
-from poller.ports import Round
+from poller.ports.records import Round
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import AT, DAY, SCOPE, sample_draft, tell
 

@@ -3,7 +3,7 @@
 import pytest
 
 from poller.core.routing import Route
-from poller.ports import MadeDiagnosis, Round
+from poller.ports.records import MadeDiagnosis, Round
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import AT, DAY, MINUTE, SCOPE, sample_draft
 

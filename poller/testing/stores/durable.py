@@ -2,7 +2,7 @@
 
 from poller.core.routing import Route
 from poller.core.stays import Stays
-from poller.ports import Round, ScopeState, WatchRow
+from poller.ports.records import Round, ScopeState, WatchRow
 from poller.testing.stores.samples import AT, MINUTE, SCOPE, dead, later, sample_draft, sample_run, steps_claimed, tell
 from poller.testing.stores.suite import StoreConformance
 

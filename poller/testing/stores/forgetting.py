@@ -4,7 +4,7 @@ from poller.core.deliveries import DeliveryState
 from poller.core.event_data import CloudEvent
 from poller.core.routing import Route
 from poller.core.runs import Verdict
-from poller.ports import Round
+from poller.ports.records import Round
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import (
     AT,

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.drafts import Draft
 from poller.core.routing import Route
-from poller.ports import Store
+from poller.ports.store import Store
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import AT, DAY, MINUTE, sample_draft, tell
 

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 
-from poller.ports import Store
+from poller.ports.store import Store
 
 
 class Opened:

@@ -12,7 +12,8 @@ from poller.core.deliveries import (
     source_of,
 )
 from poller.core.routing import Route
-from poller.ports import Round, SinkState, Store
+from poller.ports.records import Round, SinkState
+from poller.ports.store import Store
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import AT, MINUTE, SCOPE, dead, done, later, sample_draft, steps_claimed, tell
 

@@ -1,6 +1,6 @@
 """Events, runs and watches are read as they were written, as narrowly as somebody asks."""
 
-from poller.ports import Round, WatchRow
+from poller.ports.records import Round, WatchRow
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import AT, MINUTE, SCOPE, sample_draft, sample_run, tell
 

@@ -5,7 +5,7 @@ import pytest
 from poller.core.drafts import Draft
 from poller.core.routing import Route
 from poller.core.runs import Verdict
-from poller.ports import Round, RunRow, ScopeState
+from poller.ports.records import Round, RunRow, ScopeState
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import AT, DAY, MINUTE, SCOPE, sample_draft, sample_run, source_of, tell
 

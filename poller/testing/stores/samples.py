@@ -8,7 +8,8 @@ from typing import Any, Final
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.drafts import Draft
 from poller.core.runs import Evidence, KnownRun
-from poller.ports import Round, Store
+from poller.ports.records import Round
+from poller.ports.store import Store
 
 AT: Final = datetime(2026, 11, 23, 8, 0, 0, 123456, tzinfo=UTC)
 SCOPE: Final = "research"

@@ -3,7 +3,7 @@
 from poller.core.batches import KnownBatch
 from poller.core.routing import Route
 from poller.core.runs import KnownRun
-from poller.ports import Round, ScopeState, WatchRow
+from poller.ports.records import Round, ScopeState, WatchRow
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import AT, MINUTE, SCOPE, sample_draft, sample_run, steps_claimed, tell
 

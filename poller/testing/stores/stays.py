@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from poller.core.stays import Stays
-from poller.ports import Round
+from poller.ports.records import Round
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import AT, DAY, SCOPE, sample_draft
 

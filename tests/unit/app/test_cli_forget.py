@@ -9,7 +9,7 @@ from poller.app.cli.commands.forget import _refuse_if_followed
 from poller.core.errors import ConfigError
 from poller.core.runs import KnownRun, Verdict
 from poller.core.vanishing import LATE_FOR
-from poller.ports import RunRow
+from poller.ports.records import RunRow
 
 
 def row(verdict: Verdict, ago: timedelta) -> RunRow:

@@ -19,7 +19,8 @@ from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
 from poller.foundation import Foundation
 from poller.gate import RecordGate
-from poller.ports import Round, Store
+from poller.ports.records import Round
+from poller.ports.store import Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
 from poller.testing.stores.samples import sample_draft

@@ -15,7 +15,7 @@ from poller.core.drafts import Draft
 from poller.core.events import Event
 from poller.delivery.cohorts import Cohorts
 from poller.foundation import Foundation
-from poller.ports import Round
+from poller.ports.records import Round
 from poller.testing.stores.samples import sample_draft
 from tests.unit.delivery.rig import SCOPE, Rig, rigged
 from tests.unit.polling.simulation import virtually

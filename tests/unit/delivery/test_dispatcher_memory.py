@@ -9,7 +9,8 @@ import pytest
 
 from poller.core.errors import Retry
 from poller.delivery.outlet import AHEAD
-from poller.ports import Round, Store
+from poller.ports.records import Round
+from poller.ports.store import Store
 from poller.store.opening import open_store
 from poller.testing.stores.samples import sample_draft
 from tests.unit.delivery.rig import SCOPE, Rig, ScriptedSink, outlet, until

@@ -15,7 +15,7 @@ from poller.core.errors import Blind, Denied, ServiceError, Throttled, Transient
 from poller.emulator import Emulator
 from poller.healthomics import logs as reading
 from poller.healthomics.service import NOT_ASKED, HealthOmics
-from poller.ports import Manifest
+from poller.ports.service import Manifest
 from tests.unit.http_rig import answering
 
 from .logs_rig import REGION, Logs, run_line, task_line

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from poller.core.errors import BadRequest, Blind, Denied, RunGone, ServiceError, Throttled, Transient
 from poller.core.runs import Snapshot
 from poller.healthomics.parse import error_of, page_of, snapshot_of
-from poller.ports import Page
+from poller.ports.service import Page
 
 ASKED = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 ANSWERED = datetime(2026, 11, 23, 8, 0, 1, tzinfo=UTC)

@@ -45,7 +45,8 @@ from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, 
 from poller.healthomics.tasks import failed_tasks_in, task_of, task_page_of
 from poller.polling.rules import Rule
 from poller.polling.scope import Scope
-from poller.ports import BatchPage, Manifest, Page, Spend, Store, TaskPage
+from poller.ports.service import BatchPage, Manifest, Page, Spend, TaskPage
+from poller.ports.store import Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
 

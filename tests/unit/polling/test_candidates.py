@@ -15,7 +15,7 @@ from poller.emulator.lives import Life
 from poller.polling.candidates import JUST_BEFORE, Candidates
 from poller.polling.discovery import Discovery
 from poller.polling.rules import Rule, Rules
-from poller.ports import Page
+from poller.ports.service import Page
 from tests.unit.polling.simulation import BRISK, START, Simulation, failing, refused, simulated, virtually
 from tests.unit.polling.test_watches import ORDINARY, WHOLE_LIFE, check_told_once
 

@@ -22,7 +22,7 @@ from poller.polling.access import Access
 from poller.polling.diagnosis import MOST_AT_ONCE, MOST_ATTEMPTS, Diagnoses
 from poller.polling.inquiry import CALLS_PER_SECOND, DENIED_FOR, MOST_PAGES, Inquiries
 from poller.polling.rules import Rule
-from poller.ports import Round
+from poller.ports.records import Round
 from poller.testing.stores.samples import sample_draft
 from tests.unit.polling.simulation import (
     ACCOUNT,

@@ -8,7 +8,7 @@ from poller.core.lists import ListName
 from poller.core.runs import Snapshot
 from poller.polling.discovery import Discovery
 from poller.polling.rules import Rule, Rules
-from poller.ports import Page
+from poller.ports.service import Page
 from tests.unit.polling.simulation import START
 
 

@@ -20,7 +20,7 @@ from poller.foundation import Foundation
 from poller.polling.rules import Rule
 from poller.polling.scope import Scope
 from poller.polling.twins import Twins
-from poller.ports import WatchRow
+from poller.ports.records import WatchRow
 from poller.supervision import start_side_by_side
 from tests.unit.polling.simulation import (
     ACCOUNT,

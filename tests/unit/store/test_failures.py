@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, event
 
 from poller.core.errors import StoreError, StoreRefused, StoreUnavailable
 from poller.core.routing import Route
-from poller.ports import Round
+from poller.ports.records import Round
 from poller.store.failures import REFUSED, UNAVAILABLE, explained
 from poller.store.store import SqliteStore
 from poller.testing.stores.samples import AT, SCOPE, sample_draft, sample_run, steps_claimed, tell

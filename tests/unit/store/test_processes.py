@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from poller.core.deliveries import DeliveryState, Settlement
 from poller.core.routing import Route
-from poller.ports import WatchRow
+from poller.ports.records import WatchRow
 from poller.store.store import SqliteStore
 from poller.testing.stores.samples import AT, SCOPE, done, sample_draft, tell
 

@@ -4,7 +4,7 @@ import re
 import sqlite3
 from pathlib import Path
 
-from poller.ports import Round
+from poller.ports.records import Round
 from poller.store import schema
 from poller.store.store import SqliteStore
 from poller.testing.stores.samples import AT, SCOPE, sample_draft, sample_run, tell

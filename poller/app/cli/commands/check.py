@@ -14,7 +14,8 @@ from poller.app.cli.output import Out
 
 if TYPE_CHECKING:
     from poller.healthomics.service import HealthOmics
-    from poller.ports import Clock, Store
+    from poller.ports.clock import Clock
+    from poller.ports.store import Store
     from poller.settings.load import Loaded
     from poller.settings.model import AwsSettings, DiagnosisSettings, Settings, WatchSettings
     from poller.sinks.toolbox import Tools

@@ -15,7 +15,7 @@ from poller.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from poller.core.events import Event
-    from poller.ports import Store
+    from poller.ports.store import Store
 
 PAGE: Final = 1000
 SHOWN: Final = 100

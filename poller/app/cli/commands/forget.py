@@ -11,7 +11,7 @@ from poller.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from poller.app.cli.records import Record
-    from poller.ports import RunRow
+    from poller.ports.records import RunRow
 
 
 async def forget(

@@ -19,7 +19,7 @@ async def remove(run_ids: RunIds, /, *, config: ConfigPath = None, aws: AwsOptio
     from datetime import UTC, datetime
 
     from poller.app.cli.records import open_record
-    from poller.ports import WatchRow
+    from poller.ports.records import WatchRow
 
     async with open_record(config, aws, make=True) as record:
         named = await record.runs(run_ids)

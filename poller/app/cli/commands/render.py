@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from poller.core.events import Event
     from poller.core.routing import Route
-    from poller.ports import Preview, Sink
+    from poller.ports.sinks import Preview, Sink
 
 
 async def render(
@@ -97,7 +97,7 @@ async def _events(
 
 def _preview(sink: "Sink", event: "Event") -> "Preview":
     """What the sink says; of one that says nothing, the bytes that it is given. Raises: Rejected."""
-    from poller.ports import Preview
+    from poller.ports.sinks import Preview
 
     ask = getattr(sink, "preview", None)
     if ask is None:

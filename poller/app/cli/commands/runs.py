@@ -9,7 +9,7 @@ from poller.app.cli.options import AsJson, ConfigPath, parse_count
 from poller.app.cli.output import Out
 
 if TYPE_CHECKING:
-    from poller.ports import RunRow
+    from poller.ports.records import RunRow
 
 
 async def runs(

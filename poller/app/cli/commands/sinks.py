@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from poller.app.cli.records import Record
-    from poller.ports import SinkRow
+    from poller.ports.records import SinkRow
 
 SinkName = Annotated[str, Parameter(name="SINK", help="The name of a sink.")]
 
