@@ -42,7 +42,7 @@ async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event]
     """
     try:
         with anyio.move_on_after(seconds) as limit:
-            await never_cancelling(sink.send, events)
+            await _send(sink, events)
     except Rejected as error:
         if len(batch) == 1:
             return [Outcome(batch[0], _said(error), rejected=True)]
@@ -55,11 +55,22 @@ async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event]
     except TimeoutError as error:
         late = limit.cancel_called
         return [Outcome(delivery, _late(seconds) if late else _said(error), crowded=late) for delivery in batch]
-    except Exception as error:  # noqa: BLE001 - the contract of a sink: whatever else it raises means "later"
-        return [Outcome(delivery, _said(error)) for delivery in batch]
     if limit.cancelled_caught:
         return [Outcome(delivery, _late(seconds), crowded=True) for delivery in batch]
     return [Outcome(delivery) for delivery in batch]
+
+
+async def _send(sink: Sink, events: Sequence[Event]) -> None:
+    """Send; whatever a sink raises that is none of its own words means "later".
+
+    Raises: Retry, Rejected, Partial; TimeoutError, of which the caller knows whose it is.
+    """
+    try:
+        await never_cancelling(sink.send, events)
+    except (Retry, Rejected, Partial, TimeoutError):
+        raise
+    except Exception as error:
+        raise Retry(_said(error)) from error
 
 
 async def never_cancelling(call: Callable[[T], Awaitable[object] | object], argument: T) -> None:
