@@ -12,11 +12,12 @@ import anyio
 
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
-from poller.core.cohorts import Cohort, Member
+from poller.core.cohorts import Cohort
 from poller.core.diagnosis import DiagnosisTerms
 from poller.core.drafts import Place
 from poller.core.errors import ConfigError
 from poller.core.overdue import Terms
+from poller.core.runs import RunName
 from poller.core.statuses import ACTIVE
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
@@ -28,7 +29,7 @@ from poller.polling.twins import Twins
 from poller.ports.clock import Clock
 from poller.settings.model import AwsSettings, CohortSettings, Settings, WatchSettings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
-from poller.settings.texts import RunName, run_name
+from poller.settings.texts import run_name
 
 if TYPE_CHECKING:
     from poller.healthomics.service import HealthOmics
@@ -67,11 +68,18 @@ class Parts:
 
     def cohorts(self) -> list[Cohort]:
         """The cohorts of the configuration, and the batches that are followed: those of merged scopes in the first."""
-        found = [cohort_of(one) for one in self.settings.cohort]
+        found = [cohort_of(one, map(self._placed, map(run_name, one.run_ids))) for one in self.settings.cohort]
         for scope, watches in zip(self.scopes, watches_by_scope(self.settings), strict=True):
             batch_ids = dict.fromkeys(batch_id for watch in watches for batch_id in watch.batch_ids)
             found += [Cohort(batch_id, batch_id=batch_id, scope=scope.acting.name) for batch_id in batch_ids]
         return list({one.key: one for one in found}.values())
+
+    def _placed(self, run: RunName) -> RunName:
+        """The run by the scope that the record has it in, as far as its name tells which that is."""
+        try:
+            return RunName(run.run_id, scope=self.scope_of(run).acting.name)
+        except ConfigError:
+            return run
 
     def scope_of(self, run: RunName) -> Scope:
         """The scope of a run as somebody named it. Raises: ConfigError if that is none, or could be several."""
@@ -229,12 +237,12 @@ def pace_of(settings: Settings) -> Pace:
     )
 
 
-def cohort_of(settings: CohortSettings) -> Cohort:
-    """A `[[cohort]]`, as the engine reads it."""
-    names = [run_name(text) for text in settings.run_ids]
+def cohort_of(settings: CohortSettings, named: Iterable[RunName]) -> Cohort:
+    """A `[[cohort]]`, as the engine reads it, with the runs that it names."""
     return Cohort(
         settings.name,
-        named=tuple(dict.fromkeys(Member(one.run_id, one.scope, one.region, one.account_id) for one in names)),
+        named=frozenset(named),
+        described=settings.run_ids,
         groups=settings.run_group_ids,
         name_glob=settings.run_name,
         tags=tuple(settings.tags.items()),

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from poller.core.events import RUN_PREFIX, bytes_of
-from poller.core.runs import Json
+from poller.core.runs import Json, RunName
 from poller.core.statuses import ENDS
 
 LIVE: Final = "live"
@@ -24,34 +24,17 @@ MOST_NAMED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A run that a cohort names: by id, and where it is where that was said."""
-
-    run_id: str
-    scope: str | None = None
-    region: str | None = None
-    account_id: str | None = None
-
-    def is_named(self, data: Mapping[str, Json], scope: str | None) -> bool:
-        """Whether an event's data is about this run."""
-        return (
-            data.get("run_id") == self.run_id
-            and self.scope in (None, scope)
-            and self.region in (None, data.get("region"))
-            and self.account_id in (None, data.get("account_id"))
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Cohort:
     """What one cohort is made of: the runs that are `named`, and those that fit everything else that is given.
 
+    `described` is how the named ones were written, `named` what that means: where each is, as far as that is known.
     `expected` is how many runs it has in all; without it one that is not only of named runs has finished once none came
     and none ended for `quiet`. A batch has no other members than its own runs, and says itself how many.
     """
 
     name: str
-    named: tuple[Member, ...] = ()
+    named: frozenset[RunName] = frozenset()
+    described: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     name_glob: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
@@ -70,13 +53,14 @@ class Cohort:
         """Which set of runs it is: a cohort that is described otherwise is another one."""
         if self.batch_id is not None:
             return bytes_of(["batch", self.scope, self.batch_id]).decode()
-        named = sorted(([one.run_id, one.scope, one.region, one.account_id] for one in self.named), key=repr)
         rule = [sorted(self.groups), self.name_glob, sorted(self.tags), self.expected]
-        return bytes_of([self.name, named, *rule]).decode()
+        return bytes_of([self.name, sorted(self.described), *rule]).decode()
 
     def names(self, data: Mapping[str, Json], scope: str | None) -> bool:
-        """Whether the run of an event is named."""
-        return any(one.is_named(data, scope) for one in self.named)
+        """Whether the run of an event is named: by its id alone, or with where it is."""
+        run_id, region, account_id = str(data.get("run_id")), data.get("region"), data.get("account_id")
+        ways = (RunName(run_id), RunName(run_id, scope=scope), RunName(run_id, region=region, account_id=account_id))
+        return not self.named.isdisjoint(ways)
 
     def is_batch(self, data: Mapping[str, Json], scope: str | None) -> bool:
         """Whether an event is about the batch that the cohort is, or about a run of it."""
@@ -125,7 +109,7 @@ class Progress:
 
 def has_finished(cohort: Cohort, progress: Progress, now: datetime) -> bool:
     """Whether the last of a cohort's runs has ended. `now` is the wall clock."""
-    if progress.known == 0 or progress.counts.get(LIVE, 0) or progress.named < len(set(cohort.named)):
+    if progress.known == 0 or progress.counts.get(LIVE, 0) or progress.named < len(cohort.named):
         return False
     quiet = progress.changed_at is not None and now - progress.changed_at >= cohort.quiet
     if cohort.batch_id is not None:

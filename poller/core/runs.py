@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 RUN_ID: Final = re.compile(r"[0-9]{1,18}")
 """What the service takes as a run id (the API's pattern, cut to the 18 digits that it documents)."""
@@ -27,6 +27,15 @@ EmitFirst = Literal["always", "terminal", "never"]
 
 SinceBy = Literal["stamp", "step", "look"]
 """How it is known since when a run is in its status: a stamp of the service, a step that was seen, or a first look."""
+
+
+class RunName(NamedTuple):
+    """What a configured or typed name of a run says: its id, and the scope or ARN it was named with."""
+
+    run_id: str
+    scope: str | None = None
+    region: str | None = None
+    account_id: str | None = None
 
 
 class Verdict(StrEnum):

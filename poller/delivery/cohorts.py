@@ -1,11 +1,11 @@
 """Tells that a cohort has finished: follows the events on record, and adds one when the last of its runs has ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
-from poller.core.cohorts import Cohort, has_finished
+from poller.core.cohorts import Cohort, Progress, has_finished
 from poller.core.drafts import cohort_event
 from poller.foundation import Foundation
 from poller.ports.records import Round
@@ -26,6 +26,7 @@ class Cohorts:
         self.which = which
         self.foundation = foundation
         self._read_to = -1
+        self._progress: Mapping[str, Progress] = {}
 
     async def run(self) -> None:
         """Look every second until cancelled."""
@@ -37,14 +38,17 @@ class Cohorts:
         """Read what is new, and tell of the cohorts that have finished by now."""
         on, cohorts = self.foundation, self.which()
         last = await on.gate.insist(on.store.last_position)
-        if last != self._read_to:
+        news = last != self._read_to
+        if news:
             while await on.gate.insist(lambda: on.store.follow_cohorts(cohorts)):
                 pass
             self._read_to = last
-        progress = await on.gate.insist(lambda: on.store.cohort_progress(cohorts))
+        if news or any(cohort.batch_id is not None for cohort in cohorts):  # that it submits no more is no event
+            self._progress = await on.gate.insist(lambda: on.store.cohort_progress(cohorts))
         now = on.clock.now()
         for cohort in cohorts:
-            if cohort.key in progress and has_finished(cohort, progress[cohort.key], now):
+            progress = self._progress.get(cohort.key)
+            if progress is not None and has_finished(cohort, progress, now):
                 await self._tell(cohort)
 
     async def _tell(self, cohort: Cohort) -> None:

@@ -1,21 +1,12 @@
 """What texts in the configuration may say, and mean: names of runs and batches, addresses."""
 
 import re
-from typing import Annotated, NamedTuple
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from poller.core.runs import RUN_ARN, RUN_ID
-
-
-class RunName(NamedTuple):
-    """What a configured or typed name of a run says: its id, and the scope or ARN it was named with."""
-
-    run_id: str
-    scope: str | None = None
-    region: str | None = None
-    account_id: str | None = None
+from poller.core.runs import RUN_ARN, RUN_ID, RunName
 
 
 def run_name(text: str) -> RunName:

@@ -50,13 +50,10 @@ def progress(connection: Connection, followed: Sequence[Cohort]) -> dict[str, Pr
         row = connection.execute(select(cohorts).where(cohorts.c.key == cohort.key)).first()
         if row is None or row.finished_at is not None:
             continue
-        of_it = cohort_members.c.cohort == cohort.key
-        counted = select(cohort_members.c.state, func.count()).where(of_it).group_by(cohort_members.c.state)
-        counts = {state: number for state, number in connection.execute(counted)}
-        named = select(func.count(cohort_members.c.named.distinct())).where(of_it, cohort_members.c.named.is_not(None))
+        named = select(func.count(cohort_members.c.named.distinct())).where(cohort_members.c.cohort == cohort.key)
         batch = _batch(connection, cohort)
         found[cohort.key] = Progress(
-            counts=counts,
+            counts=_counts(connection, cohort),
             named=connection.execute(named).scalar_one(),
             changed_at=row.changed_at,
             closed=batch is not None and batch.over,
@@ -69,14 +66,13 @@ def finished(connection: Connection, cohort: Cohort, at: datetime) -> Finished:
     """What is to be told of a cohort whose members have all ended."""
     row = connection.execute(select(cohorts).where(cohorts.c.key == cohort.key)).one()
     of_it = cohort_members.c.cohort == cohort.key
-    counted = select(cohort_members.c.state, func.count()).where(of_it).group_by(cohort_members.c.state)
     times = connection.execute(
         select(func.min(cohort_members.c.first_at), func.max(cohort_members.c.changed_at)).where(of_it)
     ).one()
     others = select(cohort_members).where(of_it, cohort_members.c.state != "completed")
     return Finished(
         cohort=cohort,
-        counts={state: number for state, number in connection.execute(counted)},
+        counts=_counts(connection, cohort),
         others=[
             Ended(one.run_id, one.source, one.uuid, one.name, one.state, one.failure_reason)
             for one in connection.execute(others.order_by(cohort_members.c.run_id).limit(MOST_NAMED))
@@ -94,6 +90,13 @@ def close(connection: Connection, finished_at: Mapping[str, datetime]) -> None:
     for key, at in finished_at.items():
         connection.execute(update(cohorts).where(cohorts.c.key == key).values(finished_at=at))
         connection.execute(delete(cohort_members).where(cohort_members.c.cohort == key))
+
+
+def _counts(connection: Connection, cohort: Cohort) -> dict[str, int]:
+    """Its members by how they are."""
+    of_it = cohort_members.c.cohort == cohort.key
+    query = select(cohort_members.c.state, func.count()).where(of_it).group_by(cohort_members.c.state)
+    return {state: number for state, number in connection.execute(query)}
 
 
 def _next_events() -> Any:

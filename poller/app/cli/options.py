@@ -11,9 +11,9 @@ from cyclopts import Parameter
 from poller.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from poller.core.runs import RunName
     from poller.settings.load import Loaded
     from poller.settings.model import AwsSettings, Settings
-    from poller.settings.texts import RunName
 
 RunIds = Annotated[
     list[str], Parameter(name="RUN_ID", negative=(), help="Runs: ids such as 1234567, scope:1234567, or ARNs.")

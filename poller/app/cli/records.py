@@ -12,13 +12,12 @@ from poller.app.build import configured_scopes
 from poller.app.cli.options import NO_AWS, AwsOptions, load_configuration, parse_runs
 from poller.core.errors import ConfigError, PollerError
 from poller.core.events import stamp
-from poller.core.runs import Json
+from poller.core.runs import Json, RunName
 from poller.ports.records import RunRow
 from poller.ports.store import Store
 from poller.settings.load import Loaded
 from poller.settings.model import Settings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
-from poller.settings.texts import RunName
 from poller.store.opening import in_memory, open_store
 
 

@@ -1,13 +1,14 @@
 """How a record follows its events for cohorts."""
 
 from poller.core.batches import KnownBatch
-from poller.core.cohorts import LIVE, Cohort, Member, Progress
+from poller.core.cohorts import LIVE, Cohort, Progress
 from poller.core.drafts import cohort_event
+from poller.core.runs import RunName
 from poller.ports.records import Round
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import AT, DAY, SCOPE, sample_draft, tell
 
-PAIR = Cohort("pair", named=(Member("1"), Member("2")))
+PAIR = Cohort("pair", named=frozenset({RunName("1"), RunName("2")}))
 BATCH = Cohort("7", batch_id="7", scope=SCOPE)
 
 

@@ -18,11 +18,12 @@ from poller.app import daemon
 from poller.app.daemon import reload
 from poller.app.http import readiness
 from poller.core.errors import ConfigError
+from poller.core.runs import RunName
 from poller.emulator import Emulator, Fault, Life
 from poller.polling.rules import Rule
 from poller.settings.load import load_settings
 from poller.settings.model import Settings, StoreSettings
-from poller.settings.texts import RunName, run_name
+from poller.settings.texts import run_name
 from tests.unit.app.daemon_rig import POLLING, Stage, file_sink
 from tests.unit.app.library_rig import quick_life, until
 from tests.unit.http_rig import NOT_YOU, answering, assumed, identity, key_of
@@ -287,6 +288,22 @@ async def test_a_name_leads_to_its_scope_or_to_an_error_that_names_those_there_a
         ):
             with pytest.raises(ConfigError, match=said):
                 parts.scope_of(run_name(text))
+
+
+async def test_a_cohort_knows_its_runs_by_whatever_name_they_are_written(stages: Stages) -> None:
+    run_id = stages.two.start_run(Life.of("RUNNING"))
+    names = f'"lab:7", "arn:aws:omics:us-east-1:{TWO}:run/7", "{TWO}/us-east-1:8", "9"'
+    cohort = f'[[cohort]]\nname = "plate"\nrun_ids = [{names}]\n'
+    stages.configure(watch("clinic", f'run_ids = ["{run_id}"]') + cohort)
+    async with stages.stage.running() as parts:
+        await until(lambda: parts.scopes[1].account_id)
+        (plate,) = parts.cohorts()
+    assert plate.named == {
+        RunName("7", scope="lab"),
+        RunName("7", scope="clinic"),
+        RunName("8", scope="clinic"),
+        RunName("9"),  # in whatever scope
+    }
 
 
 async def test_scopes_that_would_have_one_name_by_their_environment_are_refused_at_the_start(

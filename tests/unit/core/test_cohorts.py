@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from poller.core.cohorts import LIVE, Cohort, Member, Progress, has_finished, state_after
+from poller.core.cohorts import LIVE, Cohort, Progress, has_finished, state_after
+from poller.core.runs import RunName
 from poller.core.samples import SAMPLE_TYPES, sample_event
 
 AT = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -24,12 +25,12 @@ RUN = {
 @pytest.mark.parametrize(
     ("cohort", "belongs"),
     [
-        (Cohort("c", named=(Member("1234567"),)), True),
-        (Cohort("c", named=(Member("7654321"),)), False),
-        (Cohort("c", named=(Member("1234567", scope="lab"),)), True),
-        (Cohort("c", named=(Member("1234567", scope="clinic"),)), False),
-        (Cohort("c", named=(Member("1234567", region="us-east-1", account_id="123456789012"),)), True),
-        (Cohort("c", named=(Member("1234567", region="eu-west-1", account_id="123456789012"),)), False),
+        (Cohort("c", named=frozenset({RunName("1234567")})), True),
+        (Cohort("c", named=frozenset({RunName("7654321")})), False),
+        (Cohort("c", named=frozenset({RunName("1234567", scope="lab")})), True),
+        (Cohort("c", named=frozenset({RunName("1234567", scope="clinic")})), False),
+        (Cohort("c", named=frozenset({RunName("1234567", region="us-east-1", account_id="123456789012")})), True),
+        (Cohort("c", named=frozenset({RunName("1234567", region="eu-west-1", account_id="123456789012")})), False),
         (Cohort("c", name_glob="plate-7-*"), True),
         (Cohort("c", name_glob="plate-8-*"), False),
         (Cohort("c", tags=(("plate", "7"),)), True),
@@ -37,7 +38,7 @@ RUN = {
         (Cohort("c", groups=("77", "78")), True),
         (Cohort("c", groups=("78",)), False),
         (Cohort("c", groups=("77",), name_glob="other*"), False),
-        (Cohort("c", named=(Member("1234567"),), name_glob="other*"), True),
+        (Cohort("c", named=frozenset({RunName("1234567")}), name_glob="other*"), True),
         (Cohort("7123456", batch_id="7123456", scope="lab"), True),
         (Cohort("7123456", batch_id="7123456", scope="clinic"), False),
         (Cohort("7123457", batch_id="7123457", scope="lab"), False),
@@ -48,11 +49,11 @@ def test_a_run_belongs_that_is_named_or_passes_all_that_is_asked(cohort: Cohort,
 
 
 def test_a_cohort_that_is_described_otherwise_is_another_one() -> None:
-    one = Cohort("c", named=(Member("1"), Member("2")), tags=(("a", "b"), ("c", "d")))
-    assert one.key == replace(one, named=(Member("2"), Member("1")), tags=(("c", "d"), ("a", "b"))).key
+    one = Cohort("c", described=("1", "2"), tags=(("a", "b"), ("c", "d")))
+    assert one.key == replace(one, described=("2", "1"), tags=(("c", "d"), ("a", "b"))).key
     others = [
         replace(one, name="d"),
-        replace(one, named=(Member("1"),)),
+        replace(one, described=("1",)),
         replace(one, tags=()),
         replace(one, expected=3),
     ]
@@ -69,7 +70,7 @@ def test_every_event_says_whether_its_run_has_ended() -> None:
     ]  # fmt: skip
 
 
-NAMED = Cohort("c", named=(Member("1"), Member("2")))
+NAMED = Cohort("c", named=frozenset({RunName("1"), RunName("2")}))
 RULE = Cohort("c", name_glob="x*", quiet=10 * MINUTE)
 BATCH = Cohort("7", batch_id="7", scope="lab", quiet=10 * MINUTE)
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poller.core.batches import KnownBatch
-from poller.core.cohorts import Cohort, Member
+from poller.core.cohorts import Cohort
 from poller.core.drafts import Draft
 from poller.core.events import Event
+from poller.core.runs import RunName
 from poller.delivery.cohorts import Cohorts
 from poller.foundation import Foundation
 from poller.ports.records import Round
@@ -37,7 +38,7 @@ async def told(rig: Rig) -> list[Event]:
     return await rig.store.events(types=["healthomics.cohort.finished"])
 
 
-NAMED = Cohort("pair", named=(Member("1"), Member("2")))
+NAMED = Cohort("pair", named=frozenset({RunName("1"), RunName("2")}))
 
 
 async def test_the_last_end_is_told_with_how_all_ended() -> None:
@@ -181,7 +182,7 @@ async def test_names_are_left_out_for_a_sink_that_omits_them_and_gone_once_forgo
 def test_whenever_it_stops_a_cohort_is_told_once_and_counts_each_run_once(story: Sequence[tuple[str, str]]) -> None:
     async def body() -> None:
         async with rigged() as rig:
-            whole = Cohort("three", named=tuple(Member(one) for one in "123"))
+            whole = Cohort("three", named=frozenset(map(RunName, "123")))
             cohorts, ended = follower(rig, whole), dict[str, str]()
             for number, (run_id, what) in enumerate(story):
                 match what:

@@ -11,12 +11,13 @@ from poller.app.build import terms_of
 from poller.core.errors import ConfigError
 from poller.core.events import PRIVATE_FIELDS
 from poller.core.overdue import Terms
+from poller.core.runs import RunName
 from poller.core.values import format_duration
 from poller.redaction import redact
 from poller.settings.checks import warnings
 from poller.settings.load import Loaded, load_settings, settings_from
 from poller.settings.model import LISTED, HttpSettings, Settings
-from poller.settings.texts import RunName, run_name
+from poller.settings.texts import run_name
 
 from .conftest import Catalogue, Load, PostSettings
 

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from poller.core.events import Event
-    from poller.core.runs import Json
+    from poller.core.runs import Json, RunName
     from poller.settings.model import Settings
-    from poller.settings.texts import RunName
 
 
 @Parameter(name="*")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from poller.app.cli.boards import Board
     from poller.app.cli.following import Followed
     from poller.app.library import Poller
+    from poller.core.runs import RunName
     from poller.settings.model import Settings
-    from poller.settings.texts import RunName
 
 ACCESS_SECONDS: Final = 60.0
 """Without one answer for so long after the start the caller has given us nothing to work with."""
