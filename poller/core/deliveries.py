@@ -1,5 +1,6 @@
 """What is owed: one event to one sink, and how an attempt to send it went."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -101,7 +102,7 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events are to be sent again; whatever is given narrows it.
+    """Which events are meant, to be read or to be sent again; whatever is given narrows it.
 
     `sink` is who was owed them; `types` are whole event types; `since` and `until` compare with when they were
     recorded; with `dead` only what is a dead letter.
@@ -110,10 +111,10 @@ class Selection:
     run_id: str | None = None
     scope: str | None = None
     sink: str | None = None
-    types: tuple[str, ...] | None = None
+    types: Sequence[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
-    event_ids: tuple[str, ...] | None = None
+    event_ids: Sequence[str] | None = None
     dead: bool = False
 
 

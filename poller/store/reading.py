@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from poller.core.deliveries import AttemptOutcome, AttemptRow, DeliveryRow, DeliveryState
+from poller.core.deliveries import AttemptOutcome, AttemptRow, DeliveryRow, DeliveryState, Selection
 from poller.core.events import Event
 from poller.ports.records import RunRow, SinkRow
 from poller.store import remembered
@@ -50,19 +50,30 @@ def events(
 ) -> list[Event]:
     """Events after a position, in its order, narrowed by whatever is given."""
     table = events_table
-    query = select(table.c.position, table.c.recorded_at, table.c.body).where(table.c.position > after)
-    if run_id is not None:
-        query = query.where(table.c.run_id == run_id)
-    if scope is not None:
-        query = query.where(table.c.scope == scope)
-    if types is not None:
-        query = query.where(table.c.type.in_(types))
-    if since is not None:
-        query = query.where(table.c.recorded_at >= since)
-    if event_id is not None:
-        query = query.where(table.c.id == event_id)
+    event_ids = None if event_id is None else (event_id,)
+    narrowed = events_that(Selection(run_id=run_id, scope=scope, types=types, since=since, event_ids=event_ids))
+    query = select(table.c.position, table.c.recorded_at, table.c.body).where(table.c.position > after, *narrowed)
     rows = connection.execute(query.order_by(table.c.position).limit(limit))
     return [Event(row.body, position=row.position, recorded_at=row.recorded_at) for row in rows]
+
+
+def events_that(wanted: Selection) -> list[ColumnElement[bool]]:
+    """The terms of the events that are wanted, but for what is said of their deliveries."""
+    table = events_table
+    found: list[ColumnElement[bool]] = []
+    if wanted.run_id is not None:
+        found.append(table.c.run_id == wanted.run_id)
+    if wanted.scope is not None:
+        found.append(table.c.scope == wanted.scope)
+    if wanted.types is not None:
+        found.append(table.c.type.in_(wanted.types))
+    if wanted.since is not None:
+        found.append(table.c.recorded_at >= wanted.since)
+    if wanted.until is not None:
+        found.append(table.c.recorded_at < wanted.until)
+    if wanted.event_ids is not None:
+        found.append(table.c.id.in_(wanted.event_ids))
+    return found
 
 
 def last_position(connection: Connection) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, null, or_, select, update
+from sqlalchemy import Connection, Select, and_, func, literal, null, or_, select, update
 
 from poller.core.deliveries import Replayable, Selection, lane_of
+from poller.store.reading import events_that
 from poller.store.schema import deliveries, events, in_stage, is_owed, is_ready
 from poller.store.statements import one_of
 from poller.store.telling import owe, promote
@@ -88,31 +89,14 @@ def _origins(wanted: Selection, to: str | None) -> Select[Any]:
     """Where what is sent again comes from: the events themselves for a sink that is named, else their deliveries."""
     shown = events.c.position, events.c.source, events.c.type
     if to is not None and wanted.sink is None and not wanted.dead:
-        return select(*shown, literal(to).label("target"), null().label("origin")).where(*_terms(wanted))
+        return select(*shown, literal(to).label("target"), null().label("origin")).where(*events_that(wanted))
     target = literal(to) if to is not None else deliveries.c.sink
     joined = events.join(deliveries, deliveries.c.position == events.c.position)
     first = and_(in_stage("acknowledged"), deliveries.c.replay_id.is_(None))
     settled = in_stage("dead") if wanted.dead else or_(in_stage("dead"), first)
     query = select(*shown, target.label("target"), deliveries.c.id.label("origin")).select_from(joined)
-    query = query.where(deliveries.c.settled_at.is_not(None), settled, *_terms(wanted))
+    query = query.where(deliveries.c.settled_at.is_not(None), settled, *events_that(wanted))
     return query if wanted.sink is None else query.where(deliveries.c.sink == wanted.sink)
-
-
-def _terms(wanted: Selection) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.run_id is not None:
-        found.append(events.c.run_id == wanted.run_id)
-    if wanted.scope is not None:
-        found.append(events.c.scope == wanted.scope)
-    if wanted.types is not None:
-        found.append(events.c.type.in_(wanted.types))
-    if wanted.since is not None:
-        found.append(events.c.recorded_at >= wanted.since)
-    if wanted.until is not None:
-        found.append(events.c.recorded_at < wanted.until)
-    if wanted.event_ids is not None:
-        found.append(events.c.id.in_(wanted.event_ids))
-    return found
 
 
 def _supersede(connection: Connection, origins: Sequence[int]) -> None:
