@@ -104,6 +104,10 @@ class SinkRow:
     paused_until: datetime | None = None
     failing_since: datetime | None = None
 
+    def paused(self, now: datetime) -> bool:
+        """Whether nothing is sent to it now, since somebody wants that."""
+        return self.paused_until is not None and now < self.paused_until
+
 
 class SinkState(NamedTuple):
     """What a sink's worker has to know: nothing is sent before `paused_until`; `failing_since` is as it was told."""

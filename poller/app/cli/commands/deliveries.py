@@ -159,8 +159,7 @@ async def move(
                 raise ConfigError(f"there is no sink {name!r} on record; there are {', '.join(rows) or 'none'}")
         if not rows[new].in_force:
             raise ConfigError(f"{new} is not in the configuration that the daemon runs with: nothing would be sent")
-        paused_until = rows[old].paused_until
-        if rows[old].in_force and (paused_until is None or paused_until <= now):
+        if rows[old].in_force and not rows[old].paused(now):
             raise ConfigError(f"{old} is in force, and may be sending: `omics-poller sinks pause {old}` first")
         moved = 0
         while portion := await record.store.move(old, new, now):

@@ -62,25 +62,18 @@ async def replay(
         raise ConfigError("which events? Give --run, --sink, --dead, --type, --event, --since or --until")
     now = datetime.now(UTC)
     named = parse_run(run) if run is not None else None
-    wanted = Selection(
-        sink=sink,
-        types=event_types(type) if type else None,
-        since=parse_since("--since", since, now) if since is not None else None,
-        until=parse_since("--until", until, now) if until is not None else None,
-        event_ids=event or None,
-        dead=dead,
-    )
-    if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
+    types = event_types(type) if type else None
+    begin = parse_since("--since", since, now) if since is not None else None
+    end = parse_since("--until", until, now) if until is not None else None
+    if begin is not None and end is not None and begin >= end:
         raise ConfigError(f"--since {since!r} is not before --until {until!r}")
     async with open_record(config) as record:
-        from dataclasses import replace
-
         scope, run_id = await record.narrowed(named)
-        wanted = replace(wanted, scope=scope, run_id=run_id)
+        wanted = Selection(run_id, scope, sink, types, begin, end, event or None, dead)
         counts = await record.store.replayable(wanted, to=to)
         await _check_sinks(record, sink, to, counts)
         replay_id = str(uuid4())
-        sent = bool(counts) and (yes or (not json and _agreed(counts, out)))
+        sent = bool(counts) and (yes if json else _agreed(counts, out, unasked=yes))
         if sent:
             after: int | None = 0
             while after is not None:
@@ -96,26 +89,20 @@ async def replay(
         return ExitCode.OK
     if not counts:
         out.say("no such event was acknowledged or given up: nothing to send again")
-    elif yes:
-        _tell(counts, out)
     if sent:
         out.say(f"owed again as replay {replay_id}; `omics-poller deliveries --replay {replay_id}` shows how it goes")
     return ExitCode.OK
 
 
-def _agreed(counts: "Sequence[Replayable]", out: Output) -> bool:
-    """Show what would be sent, and ask; False where nobody can be asked."""
-    _tell(counts, out)
-    if not out.can_ask:
-        out.say("nothing was sent: this is a dry run; --yes sends")
-        return False
-    return out.ask("Send them again?")
-
-
-def _tell(counts: "Sequence[Replayable]", out: Output) -> None:
+def _agreed(counts: "Sequence[Replayable]", out: Output, *, unasked: bool) -> bool:
+    """Show what would be sent, and ask unless it is sent `unasked`; False where nobody can be asked."""
     from poller.core.events import short_type
 
     out.table(("Sink", "Event", "Events"), ((one.sink, short_type(one.event_type), one.events) for one in counts))
+    if unasked or out.can_ask:
+        return unasked or out.ask("Send them again?")
+    out.say("nothing was sent: this is a dry run; --yes sends")
+    return False
 
 
 async def _check_sinks(record: "Record", sink: str | None, to: str | None, counts: "Sequence[Replayable]") -> None:

@@ -99,7 +99,7 @@ async def resume(sink: SinkName, /, *, config: ConfigPath = None, out: Out) -> E
 
     async with open_record(config) as record:
         row = next((one for one in await record.store.sinks() if one.name == sink), None)
-        if row is not None and not _is_paused(row, datetime.now(UTC)):
+        if row is not None and not row.paused(datetime.now(UTC)):
             out.say(f"{sink} is not paused")
             return ExitCode.OK
         await _set(record, sink, None)
@@ -123,16 +123,11 @@ def state_of(row: "SinkRow", now: "datetime") -> str:
     from poller.core.events import stamp
 
     found = [] if row.in_force else ["parked"]
-    if _is_paused(row, now):
-        assert row.paused_until is not None
+    if row.paused_until is not None and row.paused(now):
         found.append(f"paused {_until(row.paused_until)}")
     if row.failing_since is not None:
         found.append(f"failing since {stamp(row.failing_since.replace(microsecond=0))}")
     return ", ".join(found) or "in force"
-
-
-def _is_paused(row: "SinkRow", now: "datetime") -> bool:
-    return row.paused_until is not None and row.paused_until > now
 
 
 def _until(moment: "datetime") -> str:
