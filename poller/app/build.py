@@ -1,5 +1,6 @@
 """Settings -> Parts: the only place where adapters meet the engine."""
 
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -174,7 +175,8 @@ def resolve_region(aws: AwsSettings) -> str:
     try:
         session = Session(profile=aws.profile)
         session.get_scoped_config()  # a profile that does not exist is said here, and not taken for blindness
-        region = aws.region or session.get_config_variable("region")
+        # botocore itself reads AWS_DEFAULT_REGION alone; the CLI and the other SDKs read AWS_REGION, and first
+        region = aws.region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
     except BotoCoreError as error:
         raise ConfigError(f"[aws] profile: {error}") from error
     if not region:

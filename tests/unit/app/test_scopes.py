@@ -15,6 +15,7 @@ from aiohttp import web
 
 from poller import Poller
 from poller.app import daemon
+from poller.app.build import resolve_region
 from poller.app.daemon import reload
 from poller.app.http import readiness
 from poller.core.errors import ConfigError
@@ -22,7 +23,7 @@ from poller.core.runs import RunName
 from poller.emulator import Emulator, Fault, Life
 from poller.polling.rules import Rule
 from poller.settings.load import load_settings
-from poller.settings.model import Settings, StoreSettings
+from poller.settings.model import AwsSettings, Settings, StoreSettings
 from poller.settings.texts import run_name
 from tests.unit.app.daemon_rig import POLLING, Stage, file_sink
 from tests.unit.app.library_rig import quick_life, until
@@ -304,6 +305,18 @@ async def test_a_cohort_knows_its_runs_by_whatever_name_they_are_written(stages:
         RunName("8", scope="clinic"),
         RunName("9"),  # in whatever scope
     }
+
+
+def test_a_region_is_found_as_every_aws_tool_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "aws-config"
+    config.write_text("[default]\nregion = eu-north-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    assert resolve_region(AwsSettings()) == "eu-north-1"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-2")
+    assert resolve_region(AwsSettings()) == "eu-west-2"
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert resolve_region(AwsSettings()) == "eu-west-1"
+    assert resolve_region(AwsSettings(region="eu-west-3")) == "eu-west-3"
 
 
 async def test_scopes_that_would_have_one_name_by_their_environment_are_refused_at_the_start(
