@@ -260,13 +260,20 @@ class Event:
     """An event as it was recorded. Its bytes are its identity: everything else is read from them.
 
     Args: `body` as stored; `position` in the record (0: not recorded, a sample); `recorded_at` aware UTC; `id` where it
-    is known without reading the body.
+    is known without reading the body; `replay` is the id of the replay that sends it again, and no part of the body.
     """
 
     def __init__(
-        self, body: bytes, *, position: int = 0, recorded_at: datetime | None = None, id: str | None = None
+        self,
+        body: bytes,
+        *,
+        position: int = 0,
+        recorded_at: datetime | None = None,
+        id: str | None = None,
+        replay: str | None = None,
     ) -> None:
         self.body = body
+        self.replay = replay
         self._id = id
         self.position = position
         self.recorded_at = recorded_at
@@ -339,7 +346,7 @@ class Event:
         redacted = sorted({*self.data.get("redacted", ()), *present})
         data = {**self.data, **dict.fromkeys(present), "redacted": redacted}
         body = _bytes_of({**self.attributes, "data": data})
-        return Event(body, position=self.position, recorded_at=self.recorded_at)
+        return Event(body, position=self.position, recorded_at=self.recorded_at, replay=self.replay)
 
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.subject} {self.id}>"

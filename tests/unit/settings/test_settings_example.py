@@ -17,7 +17,7 @@ from .conftest import Catalogue
 
 ROOT: Final = Path(__file__).parents[3]
 EXAMPLE: Final = ROOT / "config.example.toml"
-BUILT_IN: Final = ("callback", "file", "sns", "stdout", "webhook")
+BUILT_IN: Final = ("callback", "eventbridge", "file", "sns", "sqs", "stdout", "webhook")
 ENVIRON: Final = {
     "OMICS_POLLER_TOKEN": "a-token-of-ours",
     "LIMS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -64,7 +64,9 @@ def test_the_example_is_accepted_with_everything_on(tmp_path: Path) -> None:
     path.write_text(uncommented(EXAMPLE.read_text()))
     (tmp_path / "lims-token").write_text("a-token-of-theirs\n")
     settings = load_settings(path, ENVIRON).settings
-    assert [sink.type for sink in settings.sinks] == ["stdout", "webhook", "sns", "file", "callback"]
+    assert [sink.type for sink in settings.sinks] == [
+        "stdout", "webhook", "sns", "sqs", "eventbridge", "file", "callback",
+    ]  # fmt: skip
     assert settings.aws[0].region == "us-east-1"
 
 

@@ -36,8 +36,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def test_our_own_sinks_load_and_say_what_their_tables_hold() -> None:
-    assert {"callback", "file", "sns", "stdout", "webhook"} <= sink_types().keys()
-    for name in ("callback", "file", "sns", "stdout", "webhook"):
+    ours = {"callback", "eventbridge", "file", "sns", "sqs", "stdout", "webhook"}
+    assert ours <= sink_types().keys()
+    for name in ours:
         sink = load_sink(name)
         assert sink.__name__ == name.capitalize() + "Sink"
         assert sink.settings_model.__doc__ == f'`type = "{name}"`.'
