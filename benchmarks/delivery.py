@@ -30,7 +30,8 @@ from pydantic import SecretStr
 from benchmarks.processes import serving
 from benchmarks.tables import show, times
 from poller.clock import SystemClock
-from poller.core.events import Draft, Event
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.routing import Route
 from poller.core.samples import sample_event
 from poller.delivery.dispatcher import Dispatcher

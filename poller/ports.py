@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from poller.core.batches import BatchSnapshot, KnownBatch
-from poller.core.deliveries import AttemptRow, Delivery, DeliveryRow, DeliveryState, Settlement
-from poller.core.events import Draft, Event
-from poller.core.overdue import Stays
+from poller.core.deliveries import (
+    AttemptRow,
+    Delivery,
+    DeliveryRow,
+    DeliveryState,
+    Replayable,
+    Selection,
+    Settlement,
+)
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.routing import Route
 from poller.core.runs import GroupLimits, Json, KnownRun, Snapshot
+from poller.core.stays import Stays
 from poller.core.values import SinkSettings
 
 
@@ -347,9 +356,43 @@ class Store(Protocol):
         state: DeliveryState | None = None,
         run_id: str | None = None,
         scope: str | None = None,
+        event_id: str | None = None,
+        replay_id: str | None = None,
         limit: int = 1000,
     ) -> list[DeliveryRow]:
         """Deliveries, newest event first."""
+        ...
+
+    async def delivery(self, delivery_id: int) -> DeliveryRow | None: ...
+
+    # sending again, and elsewhere
+    async def replayable(self, wanted: Selection, *, to: str | None = None) -> list[Replayable]:
+        """What `replay` would send, by sink and type."""
+        ...
+
+    async def replay(
+        self,
+        wanted: Selection,
+        *,
+        to: str | None = None,
+        replay_id: str,
+        at: datetime,
+        after: int = 0,
+        limit: int = 500,
+    ) -> int | None:
+        """Owe once more the first `limit` wanted events after position `after`; where to go on from, None at the end.
+
+        Each goes to the sinks that had it acknowledged or gave it up, or to `to` alone; what is still owed is left.
+        Without a sink in `wanted`, `to` gets events that it was never owed. A replay keeps the order of each run among
+        its own events, and waits for none of the others. A dead letter that is sent again is one no more.
+        """
+        ...
+
+    async def move(self, old: str, new: str, at: datetime, *, limit: int = 500) -> int:
+        """Owe to `new` the first `limit` deliveries that are owed to `old` and not being sent; how many, 0 at the end.
+
+        What `new` was owed anyway is not owed twice. Within a run their order is kept, among what `new` is owed too.
+        """
         ...
 
     async def sinks(self) -> list[SinkRow]: ...

@@ -9,20 +9,21 @@ from pathlib import Path
 
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
+from poller.core.drafts import Place
 from poller.core.errors import ConfigError
-from poller.core.events import Place
-from poller.core.machine import ACTIVE
 from poller.core.overdue import Terms
+from poller.core.statuses import ACTIVE
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
 from poller.foundation import Foundation, foundation_of
-from poller.polling.loop import Scope
 from poller.polling.rules import Rule
+from poller.polling.scope import Scope
 from poller.polling.twins import Twins
 from poller.ports import Clock
-from poller.settings.model import AwsSettings, RunName, Settings, WatchSettings, run_name
+from poller.settings.model import AwsSettings, Settings, WatchSettings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
+from poller.settings.texts import RunName, run_name
 
 Chance = Callable[[], float]
 

@@ -15,8 +15,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from poller.app.build import Parts, open_parts, rules_of, terms_of
 from poller.app.http import serve_http
+from poller.core.drafts import poller_event
 from poller.core.errors import PollerError, StoreUnavailable
-from poller.core.events import PollerData, poller_event
+from poller.core.event_data import PollerData
 from poller.delivery.outlet import Outlet
 from poller.polling.twins import whole_rules
 from poller.ports import Round

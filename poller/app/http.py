@@ -18,7 +18,7 @@ from poller.app.build import Parts
 from poller.core.errors import ConfigError
 from poller.core.events import stamp
 from poller.core.runs import Json
-from poller.polling.loop import Scope
+from poller.polling.scope import Scope
 from poller.settings.model import HttpSettings
 
 log = structlog.get_logger("poller.http")

@@ -29,11 +29,12 @@ from poller.core.sight import Sight
 from poller.core.values import SinkSettings, parse_duration
 from poller.delivery.listeners import Callback, Listener, follow_events
 from poller.delivery.outlet import Outlet
-from poller.polling.loop import Scope
+from poller.polling.scope import Scope
 from poller.ports import Clock
-from poller.settings.checks import misspelt_event
+from poller.settings.event_names import misspelt_event
 from poller.settings.load import settings_from
-from poller.settings.model import Settings, run_name
+from poller.settings.model import Settings
+from poller.settings.texts import run_name
 from poller.supervision import start_running, start_side_by_side
 from poller.telemetry import library_logging
 

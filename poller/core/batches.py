@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-from poller.core.machine import ACTIVE
 from poller.core.runs import Json
+from poller.core.statuses import ACTIVE
 
 BATCH_RANK: Final[Mapping[str, int]] = {
     "CREATING": 0,

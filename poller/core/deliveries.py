@@ -17,6 +17,8 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     ACKNOWLEDGED = "acknowledged"
     DEAD = "dead"
+    SUPERSEDED = "superseded"
+    """Another delivery took its place: a dead letter that was replayed, or one that was moved to where it was owed."""
 
 
 class AttemptOutcome(StrEnum):
@@ -31,7 +33,7 @@ class AttemptOutcome(StrEnum):
 class Delivery:
     """One event owed to one sink, claimed for sending.
 
-    `lane` is the event's source: within (sink, lane) the order of `event.position` is kept. `attempts` are those that
+    Within (sink, `lane`), see `lane_of`, the order of `event.position` is kept. `attempts` are those that
     failed so far; `counted` those of them that tell against the event, since others of the sink succeeded meanwhile.
     `owed_since` is given where the sink came to be owed it later than it was recorded.
     """
@@ -94,3 +96,41 @@ class DeliveryRow:
     recorded_at: datetime
     settled_at: datetime | None
     error: str | None
+    replay_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which events are to be sent again; whatever is given narrows it.
+
+    `sink` is who was owed them; `types` are whole event types; `since` and `until` compare with when they were
+    recorded; with `dead` only what is a dead letter.
+    """
+
+    run_id: str | None = None
+    scope: str | None = None
+    sink: str | None = None
+    types: tuple[str, ...] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    event_ids: tuple[str, ...] | None = None
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replayable:
+    """How many events of a type would be sent again to a sink."""
+
+    sink: str
+    event_type: str
+    events: int
+
+
+def lane_of(source: str, replay_id: str | None = None) -> str:
+    """Within what order is kept: the events of one run; those of a replay among themselves."""
+    return source if replay_id is None else f"{source}#{replay_id}"
+
+
+def source_of(lane: str) -> str:
+    """The run, or the part of the poller, that a lane is about."""
+    return lane.partition("#")[0]

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final, NamedTuple
 
-from poller.core.machine import ACTIVE, RANK
+from poller.core.statuses import ACTIVE, RANK
 
 ENDED_LISTS: Final = ("COMPLETED", "FAILED", "CANCELLED")
 NEVER: Final = float("-inf")
 NOT_DUE: Final = float("inf")
+FAILING_AFTER: Final = 3
+"""Pages in a row that did not come, after which nothing relies on a list until one does."""
 SHORT: Final = 2
 """Pages up to which a list counts as short: read often, and worth waiting for before a GetRun is spent."""
 LONG_RUNNING: Final = 1.0
@@ -78,6 +80,15 @@ class RunList:
     def short(self) -> bool:
         return self.pages <= SHORT
 
+    @property
+    def failing(self) -> bool:
+        """Whether nothing relies on it until a page comes."""
+        return self.failures >= FAILING_AFTER
+
+    def wanted(self, now: float) -> None:
+        """It is due now, unless it was before."""
+        self.due = min(self.due, now)
+
     def pause(self, low: float) -> float:
         """Seconds between the beginnings of two readings, at least: `low`, more for a long queue."""
         slow = self.name.status == "PENDING" and not self.short
@@ -106,6 +117,12 @@ class RunList:
             return False
         self.reading, self.whole, self.pages = False, self.begun, self.page
         return True
+
+    def page_failed(self, retry_at: float) -> None:
+        """A page did not come; none is asked for before `retry_at`."""
+        self.in_flight = False
+        self.not_before = retry_at
+        self.failures += 1
 
     def give_up(self) -> None:
         """End the reading without having read it whole."""

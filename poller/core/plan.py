@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from poller.core.planner import Outline
+from poller.core.outline import Outline
 
 ON_THE_WAY: Final = 2.0
 """Seconds granted for latency, for answers that are gathered into a round, and for short lists that are read first."""

@@ -74,6 +74,11 @@ class Snapshot:
     stop_time: datetime | None = None
     fields: Mapping[str, Json] = field(default_factory=dict)
 
+    @property
+    def created(self) -> datetime | None:
+        """The creationTime as it tells incarnations apart: cut to milliseconds."""
+        return None if self.creation_time is None else cut_to_milliseconds(self.creation_time)
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -189,6 +194,11 @@ class KnownRun:
         """Whether it is still looked at."""
         return self.verdict is None
 
+    @property
+    def identity(self) -> str:
+        """The identity in event ids: as the first event fixed it, before that as it is known now."""
+        return self.incarnation if self.incarnation is not None else incarnation_of(self.uuid, self.creation_time)
+
     def is_proven_by(self, item: Snapshot) -> bool:
         """Whether the uuid is known to belong to what a list item shows: a GetRun, or its batch, has joined them."""
         return self.looked or (
@@ -197,7 +207,7 @@ class KnownRun:
 
 
 def cut_to_milliseconds(moment: datetime) -> datetime:
-    """The creationTime that tells incarnations apart: cut, not rounded, since lists and GetRun differ in digits."""
+    """Cut, not rounded, since lists and GetRun differ in the digits of a creationTime."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 

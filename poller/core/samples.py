@@ -19,26 +19,15 @@ from poller.core.batches import (
     KnownBatch,
     observe_batch,
 )
-from poller.core.events import (
-    EVENT_TYPES,
-    NAMESPACE,
-    POLLER_KINDS,
-    RUN_PREFIX,
-    RUN_TYPES,
-    BatchData,
-    Event,
-    Place,
-    PollerData,
-    RunData,
-    batch_event,
-    event_of,
-    poller_event,
-    short_type,
-    stamp,
-)
-from poller.core.machine import ENDS, RANK, Observed, Transition, observe, refuse, vanish
+from poller.core.drafts import Place, batch_event, event_of, poller_event
+from poller.core.endings import refuse, vanish
+from poller.core.event_data import BatchData, PollerData, RunData
+from poller.core.events import EVENT_TYPES, NAMESPACE, POLLER_KINDS, RUN_PREFIX, RUN_TYPES, Event, short_type, stamp
+from poller.core.machine import observe
 from poller.core.overdue import Limit, tell_overdue
 from poller.core.runs import Json, KnownRun, Snapshot
+from poller.core.statuses import ENDS, RANK
+from poller.core.transitions import Observed, Transition
 
 SAMPLE_TYPES: Final = EVENT_TYPES
 """All types of event that there are a sample of."""

@@ -7,8 +7,13 @@ nothing of it. Pure.
 
 from dataclasses import replace
 
-from poller.core.machine import Observed, Relation, Step, Transition, observe, proven, recover, relate
-from poller.core.runs import Evidence, KnownRun, Question, Snapshot, Successor, cut_to_milliseconds
+from poller.core.endings import recover
+from poller.core.evidence import bare, evidence_of, proven
+from poller.core.incarnations import Relation, relate
+from poller.core.machine import observe
+from poller.core.runs import Evidence, KnownRun, Question, Snapshot, Successor
+from poller.core.statuses import Step
+from poller.core.transitions import Observed, Transition
 
 
 def is_succeeded(known: KnownRun, look: Snapshot) -> bool:
@@ -22,10 +27,8 @@ def is_succeeded(known: KnownRun, look: Snapshot) -> bool:
 
 def await_manifest(known: KnownRun, look: Snapshot) -> KnownRun:
     """Keep what an answer showed of the newer incarnation until `succeed`."""
-    created = None if look.creation_time is None else cut_to_milliseconds(look.creation_time)
-    seen: tuple[Evidence, ...] = (
-        Evidence(look.status, look.asked_at, look.answered_at, look.start_time, look.stop_time),
-    )
+    created = look.created
+    seen: tuple[Evidence, ...] = (evidence_of(look),)
     before = known.successor
     if before is not None:  # shown before a crash: it goes first
         if (before.uuid, before.creation_time) != (look.uuid, created):
@@ -38,7 +41,7 @@ def kept_look(known: KnownRun) -> Snapshot | None:
     """The last answer that a run's successor was seen in, as far as it was kept; None if it has no successor."""
     if known.successor is None:
         return None
-    return _bare(known.run_id, known.successor, known.successor.seen[-1])
+    return bare(known.run_id, known.successor, known.successor.seen[-1], full=True)
 
 
 def succeed(known: KnownRun, look: Snapshot, manifest: Snapshot | None, tried: tuple[str, ...]) -> Observed:
@@ -67,19 +70,4 @@ def _shown_before(run_id: str, successor: Successor | None, look: Snapshot) -> l
     earlier = [one for one in successor.seen if one.asked_at < look.asked_at]
     if successor.uuid is not None and successor.uuid == look.uuid:
         return [proven(one, look) for one in earlier]
-    return [_bare(run_id, successor, one) for one in earlier]
-
-
-def _bare(run_id: str, successor: Successor, seen: Evidence) -> Snapshot:
-    """An answer of which only times and status were kept; a GetRun's all the same."""
-    return Snapshot(
-        run_id=run_id,
-        status=seen.status,
-        full=True,
-        asked_at=seen.asked_at,
-        answered_at=seen.answered_at,
-        uuid=successor.uuid,
-        creation_time=successor.creation_time,
-        start_time=seen.start_time,
-        stop_time=seen.stop_time,
-    )
+    return [bare(run_id, successor, one, full=True) for one in earlier]

@@ -2,7 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from poller.core.events import PollerData, PollerKind, poller_event
+from poller.core.drafts import poller_event
+from poller.core.event_data import PollerData
+from poller.core.events import PollerKind
 from poller.core.retries import Breaker
 from poller.foundation import Foundation
 from poller.ports import Round

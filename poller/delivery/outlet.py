@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from poller.core.concurrency import acknowledged, broken, crowded, open_wide
-from poller.core.deliveries import Delivery
+from poller.core.deliveries import Delivery, source_of
 from poller.core.errors import StoreUnavailable
 from poller.core.events import stamp
 from poller.core.retries import may_send
@@ -201,9 +201,22 @@ class OutletWorker:
         )
         if halted or not self._queue or len(self._under_way) >= self._at_once + UNSETTLED:
             return None
-        batch = [self._queue.popleft() for _ in range(min(self.outlet.batch_size, len(self._queue)))]
+        batch = self._take_batch()
         self._under_way |= {delivery.id: delivery for delivery in batch}
         return batch
+
+    def _take_batch(self) -> list[Delivery]:
+        """The first of the queue, each of another run: a replay may have one of the same run at its head."""
+        if self.outlet.batch_size == 1:
+            return [self._queue.popleft()]
+        taken: dict[str, Delivery] = {}
+        put_back: list[Delivery] = []
+        while self._queue and len(taken) < self.outlet.batch_size:
+            delivery = self._queue.popleft()
+            if taken.setdefault(source_of(delivery.lane), delivery) is not delivery:
+                put_back.append(delivery)
+        self._queue.extendleft(reversed(put_back))
+        return list(taken.values())
 
     async def _keep_sending(self, batch: list[Delivery] | None) -> None:
         """Send one batch after another while there are any: outcomes are stored beside that, together."""

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from poller.core.machine import ENDS
 from poller.core.runs import created_together
+from poller.core.statuses import ENDS
 from poller.healthomics.manifest import GROUP, newest_first, run_of, stream_of, stream_prefix
 from poller.healthomics.parse import error_of
 from poller.ports import Clock, Manifest

@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from poller.core.events import PRIVATE_FIELDS, stamp
-from poller.core.machine import ENDS
 from poller.core.runs import Json, Snapshot
+from poller.core.statuses import ENDS
 from poller.healthomics.moments import moment_of
 
 GROUP: Final = "/aws/omics/WorkflowLog"

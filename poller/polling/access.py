@@ -9,8 +9,9 @@ from typing import Final
 import structlog
 
 from poller.core.cadence import Pace
+from poller.core.drafts import Draft, Place, poller_event
 from poller.core.errors import BadRequest, Blind, Denied, ServiceError, Throttled
-from poller.core.events import Draft, Place, PollerData, poller_event
+from poller.core.event_data import PollerData
 from poller.core.runs import RUN_ARN, Snapshot
 from poller.core.sight import Cause, Sight, blinded, fails, sees, turns_blind
 from poller.ports import Clock

@@ -12,7 +12,9 @@ from typing import Final
 
 import structlog
 
-from poller.core.machine import Relation, missed, observe, relate
+from poller.core.endings import missed
+from poller.core.incarnations import Relation, relate
+from poller.core.machine import observe
 from poller.core.planner import Planner
 from poller.core.runs import KnownRun, Question, Snapshot, created_together
 from poller.polling.discovery import Discovery

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Final
 
 from poller.core.lists import ENDED_LISTS, ListName
-from poller.core.machine import ACTIVE, ENDS
 from poller.core.runs import KnownRun, Question, Snapshot
+from poller.core.statuses import ACTIVE, ENDS
 from poller.polling.rules import Match, Rules, loudest
 from poller.ports import BatchRun, Page
 

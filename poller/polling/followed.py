@@ -12,9 +12,10 @@ from poller.core.batches import BatchTransition, KnownBatch
 from poller.core.cadence import next_look
 from poller.core.claims import Claims
 from poller.core.lists import ListName
-from poller.core.machine import Observed, Step, Transition
-from poller.core.overdue import StayKey, Stays
 from poller.core.runs import Json, KnownRun, Question, Snapshot, Verdict
+from poller.core.statuses import Step
+from poller.core.stays import StayKey, Stays
+from poller.core.transitions import Observed, Transition
 from poller.foundation import Foundation
 from poller.polling.rules import Rules
 

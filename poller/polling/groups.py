@@ -11,8 +11,8 @@ from typing import Final
 import structlog
 
 from poller.core.errors import BadRequest, Denied, ServiceError
-from poller.core.machine import ACTIVE
 from poller.core.runs import GroupFacts, GroupLimits, KnownRun, Snapshot
+from poller.core.statuses import ACTIVE
 from poller.foundation import Foundation
 from poller.polling.looks import GroupLook
 

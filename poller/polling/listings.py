@@ -6,19 +6,17 @@ from typing import Final
 
 import structlog
 
-from poller.core.cadence import Pace, next_look
+from poller.core.cadence import next_look
+from poller.core.errors import BadRequest, Denied
 from poller.core.lists import ENDED_LISTS, ListName
 from poller.core.machine import observe
-from poller.core.planner import Planner
+from poller.core.planner import ListLook
 from poller.core.runs import KnownRun, Snapshot
 from poller.foundation import Foundation
-from poller.polling.batches import Batches
-from poller.polling.candidates import Candidates
-from poller.polling.discovery import Discovery, newest_first
-from poller.polling.followed import Followed, Work
-from poller.polling.ladders import Ladders
-from poller.polling.looks import PageShown
-from poller.polling.overdue import Overdues
+from poller.polling.discovery import newest_first
+from poller.polling.followed import Work
+from poller.polling.knowledge import Knowledge
+from poller.polling.looks import Answer, LookFailed, PageShown
 from poller.polling.rules import Match
 
 log = structlog.get_logger("poller.polling")
@@ -28,43 +26,56 @@ SOON_AFTER_LOSSES: Final = 10
 
 
 class Listings:
-    """The lists of one scope, as its planner reads them. Args: `scope` is the name that the record keeps it under."""
+    """The lists of one scope, as its planner reads them."""
 
-    def __init__(
-        self,
-        foundation: Foundation,
-        *,
-        scope: str,
-        pace: Pace,
-        planner: Planner,
-        discovery: Discovery,
-        candidates: Candidates,
-        batches: Batches,
-        followed: Followed,
-        ladders: Ladders,
-        overdues: Overdues,
-    ) -> None:
+    def __init__(self, foundation: Foundation, knowledge: Knowledge) -> None:
         self.store = foundation.store
         self.gate = foundation.gate
         self.clock = foundation.clock
         self.chance = foundation.chance
         self.tally = foundation.tally
-        self.scope = scope
-        self.pace = pace
-        self.planner = planner
-        self.discovery = discovery
-        self.candidates = candidates
-        self.batches = batches
-        self.followed = followed
-        self.ladders = ladders
-        self.overdues = overdues
+        self.scope = knowledge.scope
+        self.pace = knowledge.pace
+        self.access = knowledge.access
+        self.planner = knowledge.planner
+        self.discovery = knowledge.discovery
+        self.candidates = knowledge.candidates
+        self.batches = knowledge.batches
+        self.followed = knowledge.followed
+        self.ladders = knowledge.ladders
+        self.overdues = knowledge.overdues
+        self.failures = knowledge.failures
         self.pages_lost = False
         self._ended_read_at = float("-inf")
 
     # --- pages -----------------------------------------------------------------------------------------------------
 
     async def page_shown(self, work: Work, answer: PageShown) -> None:
-        """Apply what a page shows, item by item, and what it means that this is all of it."""
+        """Apply what a page shows, if it is still wanted and of our account."""
+        if not self.planner.still_reading(answer.look):
+            return
+        arns = (item.fields["arn"] for item in answer.page.items if item.fields.get("arn"))
+        if not self.access.is_ours(next(arns, None)):
+            self.planner.page_failed(answer.look, self.clock.monotonic() + self.failures.backoff(1))
+            return
+        self.access.answered()
+        self.failures.page_answered()
+        await self._apply(work, answer)
+
+    def landed(self, look: ListLook, answer: Answer) -> None:
+        """What a page brought is committed; one that did not come is asked for again, unless lists are denied."""
+        if not isinstance(answer, LookFailed):
+            return
+        if isinstance(answer.error, Denied):
+            log.warning("lists.denied", detail=str(answer.error), then="every run is asked about by GetRun")
+            self.planner.lists_denied()
+            return
+        retry_at = self.clock.monotonic() + self.failures.backoff(self.failures.of_lists)
+        start_over = isinstance(answer.error, BadRequest) and look.token is not None
+        self.planner.page_failed(look, retry_at, start_over=start_over)
+
+    async def _apply(self, work: Work, answer: PageShown) -> None:
+        """Apply a page item by item, and what it means that this is all of it."""
         look, page, now = answer.look, answer.page, self.clock.monotonic()
         if look.page == 0:
             work.state_changed = self.discovery.began(look.name, page) or work.state_changed

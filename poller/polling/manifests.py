@@ -17,8 +17,8 @@ from poller.core import budget
 from poller.core.budget import Budget
 from poller.core.cadence import Pace
 from poller.core.errors import Denied, ServiceError, Throttled
-from poller.core.machine import ENDS
 from poller.core.runs import KnownRun
+from poller.core.statuses import ENDS
 from poller.core.vanishing import Reading, manifest_pause
 from poller.foundation import Foundation
 from poller.polling.access import Access

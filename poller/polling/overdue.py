@@ -8,9 +8,10 @@ first (`polling/groups.py`).
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from poller.core.machine import Observed, Transition
-from poller.core.overdue import Agenda, StayKey, Stays, Terms, is_overdue, stays_in, tell_overdue
+from poller.core.overdue import Agenda, Terms, is_overdue, tell_overdue
 from poller.core.runs import KnownRun, Snapshot
+from poller.core.stays import StayKey, Stays, stays_in
+from poller.core.transitions import Observed, Transition
 from poller.foundation import Foundation
 from poller.polling.followed import Work
 from poller.polling.groups import Groups

@@ -13,7 +13,7 @@ from poller.polling.rules import Rules
 from poller.ports import RunService
 
 if TYPE_CHECKING:
-    from poller.polling.loop import Scope
+    from poller.polling.scope import Scope
 
 
 class Twins:
@@ -62,7 +62,7 @@ async def take_over(scope: "Scope") -> None:
 
 def service_of(own: RunService, guests: Iterable["Scope"]) -> RunService:
     """Whom a scope asks: through its own credentials, or its guests' while its own are refused."""
-    others = [guest.own_service for guest in guests]
+    others = [guest.service for guest in guests]
     return cast(RunService, _Alternating([own, *others])) if others else own
 
 

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from poller.core.machine import Observed, recover, vanish
+from poller.core.endings import recover, vanish
 from poller.core.runs import Json, KnownRun, Snapshot, Verdict
 from poller.core.succession import succeed
+from poller.core.transitions import Observed
 from poller.polling.access import Access
 from poller.polling.ladders import Ladders
 from poller.polling.partings import Partings

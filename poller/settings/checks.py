@@ -4,37 +4,22 @@ Each rule is a small function from the settings to the problems it finds; a prob
 can name their lines, and says what to do. `warnings` are things that work, and that nobody wants.
 """
 
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from typing import Final
 
-from poller.core.events import EVENT_TYPES, short_type
-from poller.core.routing import Route, unmatched
+from poller.core.routing import Route
 from poller.core.values import format_duration
 from poller.settings.lines import KeyPath
-from poller.settings.model import Settings, WatchSettings, run_name
+from poller.settings.model import Settings, WatchSettings
+from poller.settings.problems import Problem
 from poller.settings.scopes import called, watches_by_scope, watches_of
+from poller.settings.sinks import sink_problems
+from poller.settings.texts import run_name
 
 LEAST_INTERVAL: Final = timedelta(milliseconds=50)
 """Below this a poller of one run would spend the whole account's quota of GetRun (10/s) twice over."""
-
-LATER_EVENTS: Final = ("diagnosed", "cohort.finished")
-"""Events of the contract that this version does not send yet. Naming them is no mistake."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: at which key, in one sentence without its place; and the other keys it is about.
-
-    Values in the sentence stand in quotes or brackets: they are left out where they did not come from the file itself.
-    """
-
-    path: KeyPath
-    sentence: str
-    others: tuple[KeyPath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +54,9 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _watch_intervals,
         _record,
         _http,
-        _sinks,
-        _fallbacks,
-        _sink_events,
     ):
         yield from rule(settings)
+    yield from sink_problems(settings.sinks)
 
 
 def warnings(settings: Settings) -> list[str]:
@@ -282,66 +265,3 @@ def _http(settings: Settings) -> Iterator[Problem]:
             "is open to other machines, which needs a token; set token, or listen on 127.0.0.1",
             (("http", "token"),),
         )
-
-
-def _sinks(settings: Settings) -> Iterator[Problem]:
-    names = [sink.name for sink in settings.sinks]
-    for index, sink in enumerate(settings.sinks):
-        if sink.name in names[:index]:
-            first: KeyPath = ("sinks", names.index(sink.name), "name")
-            yield Problem(
-                ("sinks", index, "name"),
-                f'another sink is named "{sink.name}" too; deliveries are owed to names, so they must differ',
-                (first,),
-            )
-        for key in ("timeout", "max_age"):
-            if getattr(sink, key) <= timedelta(0):
-                yield Problem(("sinks", index, key), "must be longer than 0")
-        for place, wait in enumerate(sink.retry_waits or ()):
-            if wait <= timedelta(0):
-                yield Problem(("sinks", index, "retry_waits", place), "must be longer than 0")
-
-
-def _fallbacks(settings: Settings) -> Iterator[Problem]:
-    """A fallback is another sink, and no chain of them leads back to where it began."""
-    fallback_of = {sink.name: sink.fallback for sink in settings.sinks}
-    for index, sink in enumerate(settings.sinks):
-        if sink.fallback is None:
-            continue
-        path: KeyPath = ("sinks", index, "fallback")
-        if sink.fallback not in fallback_of:
-            near = difflib.get_close_matches(sink.fallback, fallback_of, n=1)
-            meant = f'; did you mean "{near[0]}"?' if near else ""
-            yield Problem(path, f'there is no sink "{sink.fallback}"{meant}')
-            continue
-        chain = [sink.name]
-        while (after := fallback_of.get(chain[-1])) is not None and after not in chain:
-            chain.append(after)
-        if after == sink.name:
-            yield Problem(path, f"leads back to this sink: {' -> '.join([*chain, sink.name])}")
-
-
-def _sink_events(settings: Settings) -> Iterator[Problem]:
-    for index, sink in enumerate(settings.sinks):
-        for place, name in enumerate(sink.events or ()):
-            if said := misspelt_event(name):
-                yield Problem(("sinks", index, "events", place), said)
-
-
-def misspelt_event(pattern: str) -> str | None:
-    """What is wrong with the name of an event, or a glob, that matches nothing; None if it matches something."""
-    if not unmatched([pattern]) or _of_a_later_version(pattern):
-        return None
-    return f'"{pattern}" matches no event; {_nearest_event(pattern)}'
-
-
-def _of_a_later_version(pattern: str) -> bool:
-    return any(fnmatchcase(name, pattern) for name in LATER_EVENTS)
-
-
-def _nearest_event(name: str) -> str:
-    known = [short_type(event_type) for event_type in EVENT_TYPES] + [*LATER_EVENTS]
-    bare = name.lower().removeprefix("healthomics.").removeprefix("run.").removeprefix("poller.")
-    if near := difflib.get_close_matches(bare, known, n=1):
-        return f'did you mean "{near[0]}"?'
-    return f"there are {', '.join(one for one in known if not one.startswith('batch.'))}, and batch.*"

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from poller.core.errors import ConfigError
 from poller.settings.lines import KeyPath, Step, key_lines
-from poller.settings.model import MANY, Settings, SinkCatalogue, run_name
+from poller.settings.model import MANY, Settings
 from poller.settings.reading import Reading
 from poller.settings.scopes import watches_of
+from poller.settings.sinks import SinkCatalogue
+from poller.settings.texts import run_name
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a configuration: ten thousand run ids fit well, and a device or a record given by mistake does not."""

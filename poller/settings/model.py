@@ -1,111 +1,26 @@
 """The tables of the configuration, key by key: types, defaults, and the line of explanation that each key carries.
 
 What one key alone can get wrong is refused here; what only several keys together can get wrong is in `checks.py`.
-Keys and defaults are the contract of docs/configuration.md. The keys of each sink type live beside the sink.
+Keys and defaults are the contract of docs/configuration.md. How `[[sinks]]` are read is in `sinks.py`.
 """
 
 import ipaddress
 import re
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, cast
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    GetJsonSchemaHandler,
-    SerializeAsAny,
-    ValidationError,
-    ValidationInfo,
-)
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
-from poller.core.errors import ConfigError
-from poller.core.runs import RUN_ARN, RUN_ID, EmitFirst
-from poller.core.values import Duration, OmittableField, Secret, SinkSettings, parse_duration
+from poller.core.runs import EmitFirst
+from poller.core.values import Duration, OmittableField, Secret, parse_duration
+from poller.settings.sinks import AnySink
+from poller.settings.texts import BatchId, HttpUrl, Listen, RunText, StoreUrl, address
 
 PrivateField = Literal["parameters", "definition", "engineSettings", "sessionPolicy"]
 """`core.events.PRIVATE_FIELDS` as a type: what `[privacy] include` may name."""
-
-
-class SinkCatalogue(Protocol):
-    """The sink types that are installed; the module `poller.sinks.registry` is one."""
-
-    def sink_types(self) -> Collection[str]: ...
-
-    def load_sink(self, name: str, /) -> Any:
-        """The sink's class; its `settings_model` says what its table may hold.  Raises: ConfigError."""
-        ...
-
-
-class RunName(NamedTuple):
-    """What a configured or typed name of a run says: its id, and the scope or ARN it was named with."""
-
-    run_id: str
-    scope: str | None = None
-    region: str | None = None
-    account_id: str | None = None
-
-
-def run_name(text: str) -> RunName:
-    """Read `1234567`, `scope:1234567` or a run's ARN.
-
-    Raises: ValueError, saying what is expected, if it is none of these.
-    """
-    if arn := RUN_ARN.fullmatch(text):
-        return RunName(arn["id"], region=arn["region"], account_id=arn["account"])
-    scope, colon, run_id = text.rpartition(":")
-    if RUN_ID.fullmatch(run_id) and bool(scope) == bool(colon) and not scope.startswith("arn:"):
-        return RunName(run_id, scope=scope or None)
-    raise ValueError("expected a run id of 1 to 18 digits, scope:id, or the ARN of a run")
-
-
-def _run_name(text: str) -> str:
-    run_name(text)
-    return text
-
-
-def _batch_id(text: str) -> str:
-    if not RUN_ID.fullmatch(text):
-        raise ValueError("expected a batch id of 1 to 18 digits")
-    return text
-
-
-def _http_url(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#]+([/?#]\S*)?", text):
-        raise ValueError("expected an address that begins with http:// or https://")
-    try:
-        _ = urlsplit(text).port
-    except ValueError:
-        raise ValueError("expected a port of at most five digits, up to 65535, after the host") from None
-    return text
-
-
-def _store_url(text: str) -> str:
-    scheme = text.partition(":")[0]
-    if scheme not in ("sqlite", "postgresql"):
-        raise ValueError("expected sqlite:///file.db (relative to this file) or sqlite:////absolute/file.db")
-    if scheme == "sqlite" and not re.fullmatch(r"sqlite://(/[^?#\s]([^?#]*[^?#\s])?)?", text):
-        raise ValueError("expected sqlite:/// and the path of a file, such as sqlite:///omics-poller.db")
-    return text
-
-
-def _listen(text: str) -> str:
-    _address(text)
-    return text
-
-
-def _address(text: str) -> tuple[str, int] | None:
-    if not text:
-        return None
-    found = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\s:\[\]/]*)):(?P<port>\d{1,5})", text)
-    if found is None or int(found["port"]) > 65535:
-        raise ValueError('expected host:port such as "127.0.0.1:8780", or "" for no HTTP server')
-    return found["six"] or found["host"] or "0.0.0.0", int(found["port"])  # noqa: S104  # `:8780` is everywhere
 
 
 def _lower(value: Any) -> Any:
@@ -125,11 +40,6 @@ def _one_or_many(value: Any) -> Any:
 
 def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._~-]", "-", socket.gethostname())[:253] or "poller"
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-RunText = Annotated[str, AfterValidator(_run_name)]
-BatchId = Annotated[str, AfterValidator(_batch_id)]
 
 
 class Table(BaseModel, extra="forbid", frozen=True):
@@ -273,7 +183,7 @@ class PollingSettings(Table):
 class StoreSettings(Table):
     """`[store]`: the record of what was seen and what is owed."""
 
-    url: Annotated[str, AfterValidator(_store_url)] = Field(
+    url: StoreUrl = Field(
         "sqlite:///omics-poller.db", description="Where the record is; a relative path is relative to this file."
     )
     retention: Duration = Field(
@@ -284,7 +194,7 @@ class StoreSettings(Table):
 class HttpSettings(Table):
     """`[http]`: health and API of the daemon."""
 
-    listen: Annotated[str, AfterValidator(_listen)] = Field(
+    listen: Listen = Field(
         "127.0.0.1:8780", description='host:port of the HTTP server; "" = none, port 0 = any free one, logged.'
     )
     token: Annotated[Secret | None, BeforeValidator(_empty_is_none)] = Field(
@@ -294,7 +204,7 @@ class HttpSettings(Table):
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port to listen on; None if there is to be no server."""
-        return _address(self.listen)
+        return address(self.listen)
 
     @property
     def on_loopback(self) -> bool:
@@ -343,54 +253,6 @@ class DaemonSettings(Table):
         timedelta(0),
         description="A healthomics.poller.heartbeat event every so often, for sinks that name heartbeat; 0 = off.",
     )
-
-
-def installed_sinks() -> SinkCatalogue:
-    """The catalogue of what is installed: ours, and what other packages add."""
-    from poller.sinks import registry  # here: entry points are read only when a configuration is
-
-    return cast(SinkCatalogue, registry)
-
-
-def sink_model(kind: str, catalogue: SinkCatalogue) -> type[SinkSettings]:
-    """What the table of a sink of this type may hold.
-
-    Raises: LookupError if there is no such type, ImportError, saying why, if it cannot be used.
-    """
-    if kind not in catalogue.sink_types():
-        raise LookupError(kind)
-    try:
-        return cast(type[SinkSettings], catalogue.load_sink(kind).settings_model)
-    except ConfigError as error:
-        raise ImportError(str(error)) from error
-
-
-def _sink(value: Any, info: ValidationInfo) -> Any:
-    """A sink's table, read by the model of its type."""
-    if isinstance(value, SinkSettings) or not isinstance(value, Mapping):
-        return value
-    kind = value.get("type")
-    catalogue = (info.context or {}).get("catalogue") or installed_sinks()
-    if not isinstance(kind, str):
-        code = "string_type" if "type" in value else "missing"
-        raise _at_type(InitErrorDetails(type=code, loc=("type",), input=kind))
-    try:
-        model = sink_model(kind, catalogue)
-    except LookupError:
-        types = ", ".join(sorted(catalogue.sink_types()))
-        wrong = PydanticCustomError("sink_type", "{expected}", {"expected": types})
-        raise _at_type(InitErrorDetails(type=wrong, loc=("type",), input=kind)) from None
-    except ImportError as error:
-        broken = PydanticCustomError("sink_broken", "{reason}", {"reason": str(error)})
-        raise _at_type(InitErrorDetails(type=broken, loc=("type",), input=kind)) from None
-    return model.model_validate(value, context=info.context)
-
-
-def _at_type(details: InitErrorDetails) -> ValidationError:
-    return ValidationError.from_exception_data("sink", [details])
-
-
-AnySink = Annotated[SerializeAsAny[SinkSettings], BeforeValidator(_sink)]
 
 
 class Settings(Table):

@@ -13,7 +13,8 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from poller.core.values import SinkSettings, format_duration
-from poller.settings.model import Settings, SinkCatalogue, installed_sinks, sink_model
+from poller.settings.model import Settings
+from poller.settings.sinks import SinkCatalogue, installed_sinks, sink_model
 
 Schema = dict[str, Any]
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from poller.settings.model import AwsSettings, RunName, Settings, WatchSettings
+from poller.settings.model import AwsSettings, Settings, WatchSettings
+from poller.settings.texts import RunName
 
 _PLACE: Final = re.compile(r"(?P<account>\d{12})/(?P<region>[a-z0-9-]+)")
 _ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/\S+")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from poller.settings.checks import Problem
 from poller.settings.lines import KeyPath
+from poller.settings.problems import Problem
 
 LARGEST_FILE: Final = 64 * 1024
 """Of a `${file:…}`: a secret is short, and a device never ends."""

@@ -30,7 +30,7 @@ POISON: Final = frozenset({400, 410, 413, 422})
 """Statuses that no retry mends: the far end has read this event and will not have it (DESIGN 9)."""
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # says that a secret follows
 
-_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection"})
+_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection", "replay-id"})
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -152,6 +152,8 @@ class WebhookSink:
 
     def _signed(self, event: Event) -> dict[str, str]:
         headers = {**self._headers, "webhook-id": event.id}
+        if event.replay is not None:
+            headers["replay-id"] = event.replay
         at = headers["webhook-timestamp"] = str(int(self._tools.clock.now().timestamp()))
         if self._keyed is not None:
             signing = self._keyed.copy()  # a key that is set up once: half of what a signature costs

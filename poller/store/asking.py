@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, Insert, delete, exists, func, insert, select, tuple_, update
 
 from poller.core.batches import KnownBatch
-from poller.core.events import Draft, Event
-from poller.core.overdue import Stays
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.routing import Route, owed_to
 from poller.core.runs import Json, KnownRun
+from poller.core.stays import Stays
 from poller.ports import Round, ScopeState, WatchRow
 from poller.store import remembered
 from poller.store.schema import batches as batches_table

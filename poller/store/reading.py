@@ -31,6 +31,7 @@ STATE_OF: Final = {
     "claimed": DeliveryState.PENDING,
     "acknowledged": DeliveryState.ACKNOWLEDGED,
     "dead": DeliveryState.DEAD,
+    "superseded": DeliveryState.SUPERSEDED,
 }
 """What a stage is called outside of the record."""
 
@@ -92,22 +93,45 @@ def delivery_rows(
     state: DeliveryState | None,
     run_id: str | None,
     scope: str | None,
+    event_id: str | None,
+    replay_id: str | None,
     limit: int,
 ) -> list[DeliveryRow]:
     """Deliveries with what is listed of their events, newest event first."""
-    query = listed_deliveries(sink=sink, state=state, run_id=run_id, scope=scope, limit=limit)
+    query = listed_deliveries(
+        sink=sink, state=state, run_id=run_id, scope=scope, event_id=event_id, replay_id=replay_id, limit=limit
+    )
     return [_delivery_row(row) for row in connection.execute(query)]
 
 
+def delivery_row(connection: Connection, *, delivery_id: int) -> DeliveryRow | None:
+    """One delivery."""
+    row = connection.execute(listed_deliveries(limit=1).where(deliveries.c.id == delivery_id)).first()
+    return None if row is None else _delivery_row(row)
+
+
 def listed_deliveries(
-    *, sink: str | None, state: DeliveryState | None, run_id: str | None, scope: str | None = None, limit: int
+    *,
+    sink: str | None = None,
+    state: DeliveryState | None = None,
+    run_id: str | None = None,
+    scope: str | None = None,
+    event_id: str | None = None,
+    replay_id: str | None = None,
+    limit: int,
 ) -> Select[Any]:
     """The query behind `delivery_rows`; it reads no event's body."""
     event = events_table
     joined = deliveries.join(event, event.c.position == deliveries.c.position)
     joined = joined.outerjoin(sinks, sinks.c.name == deliveries.c.sink)
     query = select(
-        deliveries, event.c.id.label("event_id"), event.c.type, event.c.run_id, event.c.recorded_at, sinks.c.in_force
+        deliveries,
+        event.c.id.label("event_id"),
+        event.c.type,
+        event.c.source,
+        event.c.run_id,
+        event.c.recorded_at,
+        sinks.c.in_force,
     ).select_from(joined)
     if sink is not None:
         query = query.where(deliveries.c.sink == sink)
@@ -115,6 +139,10 @@ def listed_deliveries(
         query = query.where(event.c.run_id == run_id)
     if scope is not None:
         query = query.where(event.c.scope == scope)
+    if event_id is not None:
+        query = query.where(event.c.id == event_id)
+    if replay_id is not None:
+        query = query.where(deliveries.c.replay_id == replay_id)
     if state is DeliveryState.PENDING:
         query = query.where(is_owed)
     elif state is not None:
@@ -165,7 +193,7 @@ def _delivery_row(row: Any) -> DeliveryRow:
         parked=not row.in_force,
         event_id=row.event_id,
         event_type=row.type,
-        source=row.lane,
+        source=row.source,
         run_id=row.run_id,
         position=row.position,
         attempts=row.attempts,
@@ -173,4 +201,5 @@ def _delivery_row(row: Any) -> DeliveryRow:
         recorded_at=row.recorded_at,
         settled_at=row.settled_at,
         error=row.error,
+        replay_id=row.replay_id,
     )

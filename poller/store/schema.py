@@ -1,8 +1,8 @@
 """The tables of the record, version 1, and the terms that its partial indexes and its queries share.
 
 A delivery's `stage` is where it stands: `waiting` behind another one of its lane, `ready` or `claimed` at its head, or
-settled as `acknowledged` or `dead`. One unique index keeps every lane to one head, so that no bug can send two events
-of a run at once. Moments are whole microseconds since 1970: exact, and in order.
+settled as `acknowledged`, `dead` or `superseded`. One unique index keeps every lane to one head, so that no bug can
+send two events of a lane at once. Moments are whole microseconds since 1970: exact, and in order.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -178,7 +178,8 @@ deliveries = Table(
     Column("last_attempt_at", Moment),
     Column("settled_at", Moment),
     Column("error", Text),
-    Column("owed_since", Moment),  # where that is later than the event: what another sink gave up
+    Column("owed_since", Moment),  # where that is later than the event: a replay, or what another sink gave up
+    Column("replay_id", String),
     sqlite_autoincrement=True,  # a number names one delivery for ever, also in the hands of a daemon that slept
 )
 

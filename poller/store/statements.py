@@ -1,4 +1,4 @@
-"""What the queries have in common: upserts, and long lists of values: in portions, or of numbers as one parameter."""
+"""What the queries have in common: upserts, and long lists of values: in portions, or as one parameter."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,22 +23,22 @@ def portions(values: Iterable[T]) -> Iterator[list[T]]:
         yield portion
 
 
-class _Numbers(TypeDecorator[Sequence[int]]):
-    """Any number of numbers as one value."""
+class _Several(TypeDecorator[Sequence[int | str]]):
+    """Any number of numbers or texts as one value."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Sequence[int] | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: Sequence[int | str] | None, dialect: Dialect) -> str | None:
         return None if value is None else json.dumps(value)
 
 
 def one_of(column: Any, name: str) -> Any:
-    """The term that a column is one of the numbers that are given by this name, however many.
+    """The term that a column is one of the numbers, or texts, that are given by this name, however many.
 
     They are one parameter, so that the statement is the same for any count. PostgreSQL says `= ANY`: its place is here.
     """
-    return column.in_(select(func.json_each(bindparam(name, type_=_Numbers)).table_valued("value").c.value))
+    return column.in_(select(func.json_each(bindparam(name, type_=_Several)).table_valued("value").c.value))
 
 
 def upsert(table: Table) -> Insert:

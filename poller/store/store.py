@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Final
 
 from poller.core.batches import KnownBatch
-from poller.core.deliveries import AttemptRow, Delivery, DeliveryRow, DeliveryState, Settlement
+from poller.core.deliveries import (
+    AttemptRow,
+    Delivery,
+    DeliveryRow,
+    DeliveryState,
+    Replayable,
+    Selection,
+    Settlement,
+)
 from poller.core.events import Event
-from poller.core.overdue import Stays
 from poller.core.routing import Route
 from poller.core.runs import Json, KnownRun
+from poller.core.stays import Stays
 from poller.ports import Round, RunRow, ScopeState, SinkRow, SinkState, WatchRow
-from poller.store import asking, housekeeping, reading, telling
+from poller.store import asking, housekeeping, reading, replaying, telling
 from poller.store.engines import Database, SqliteFile, SqliteMemory
 
 PATIENCE: Final = timedelta(seconds=2)
@@ -141,10 +149,45 @@ class SqliteStore:
         state: DeliveryState | None = None,
         run_id: str | None = None,
         scope: str | None = None,
+        event_id: str | None = None,
+        replay_id: str | None = None,
         limit: int = 1000,
     ) -> list[DeliveryRow]:
-        query = partial(reading.delivery_rows, sink=sink, state=state, run_id=run_id, scope=scope, limit=limit)
+        query = partial(
+            reading.delivery_rows,
+            sink=sink,
+            state=state,
+            run_id=run_id,
+            scope=scope,
+            event_id=event_id,
+            replay_id=replay_id,
+            limit=limit,
+        )
         return await self._database.read(query)
+
+    async def delivery(self, delivery_id: int) -> DeliveryRow | None:
+        return await self._database.read(partial(reading.delivery_row, delivery_id=delivery_id))
+
+    async def replayable(self, wanted: Selection, *, to: str | None = None) -> list[Replayable]:
+        return await self._database.read(partial(replaying.replayable, wanted=wanted, to=to))
+
+    async def replay(
+        self,
+        wanted: Selection,
+        *,
+        to: str | None = None,
+        replay_id: str,
+        at: datetime,
+        after: int = 0,
+        limit: int = 500,
+    ) -> int | None:
+        transaction = partial(
+            replaying.replay, wanted=wanted, to=to, replay_id=replay_id, at=at, after=after, limit=limit
+        )
+        return await self._database.write(transaction)
+
+    async def move(self, old: str, new: str, at: datetime, *, limit: int = 500) -> int:
+        return await self._database.write(partial(replaying.move, old=old, new=new, at=at, limit=limit))
 
     async def sinks(self) -> list[SinkRow]:
         return await self._database.read(reading.sink_rows)

@@ -35,6 +35,7 @@ _CLAIMABLE: Final = select(
     deliveries.c.counted,
     deliveries.c.last_attempt_at,
     deliveries.c.owed_since,
+    deliveries.c.replay_id,
     events.c.position,
     events.c.recorded_at,
     events.c.body,
@@ -147,6 +148,7 @@ def _hand_over(connection: Connection, dead: Sequence[Settlement], fallbacks: Ma
             "in_lane": row.lane,
             "of_position": row.position,
             "from_moment": moments[row.id],
+            "as_replay": row.replay_id,
         }
         had = deliveries.c.sink == owed["to_sink"], deliveries.c.position == row.position, deliveries.c.lane == row.lane
         if connection.execute(select(deliveries.c.id).where(*had)).first() is None:
@@ -157,7 +159,7 @@ def _hand_over(connection: Connection, dead: Sequence[Settlement], fallbacks: Ma
 def owe(*, late: bool = False) -> Insert:
     """Owe an event to a sink: at the head of its lane if nobody else is there, else waiting behind.
 
-    `late` is for what was recorded long before: its age counts from now on.
+    `late` is for what was recorded long before, such as replays: its age counts from now on.
     """
     head = deliveries.alias("head")
     taken = exists().where(
@@ -169,6 +171,7 @@ def owe(*, late: bool = False) -> Insert:
         position=bindparam("of_position"),
         due=bindparam("from_moment"),
         owed_since=bindparam("from_moment") if late else None,
+        replay_id=bindparam("as_replay") if late else None,
         stage=case((taken, "waiting"), else_="ready"),
     )
 
@@ -215,14 +218,15 @@ def _claimed(connection: Connection, query: Select[Any], values: Mapping[str, ob
             id=delivery_id,
             sink=sink,
             lane=lane,
-            event=Event(body, position=position, recorded_at=recorded_at, id=event_id),
+            event=Event(body, position=position, recorded_at=recorded_at, id=event_id, replay=replay_id),
             attempts=tried,
             counted=counted,
             last_attempt_at=last_attempt_at,
             owed_since=owed_since,
         )
         for (
-            delivery_id, sink, lane, tried, counted, last_attempt_at, owed_since, position, recorded_at, body, event_id
+            delivery_id, sink, lane, tried, counted, last_attempt_at, owed_since, replay_id,
+            position, recorded_at, body, event_id,
         ) in rows
     ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from typing import IO
 
 import pytest
 
+from poller.app.cli.commands import deliveries, sinks
 from poller.app.cli.main import main
 from poller.testing.emulator import RunningEmulator, running_emulator
 
@@ -230,6 +231,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
     def call(*arguments: str) -> Ended:
         capsys.readouterr()
+        for app in (deliveries.deliveries, sinks.sinks):
+            app.help = None  # a command line before this one, in this process, has given it its summary
         with _event_loop_kept():
             code = main(list(arguments))
         written = capsys.readouterr()

@@ -39,22 +39,17 @@ def test_a_sink_is_paused_and_goes_on_beside_a_daemon(
     assert "is not paused" in run("sinks", "resume", "console").talk
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("pause", "nobody"), "there is no sink 'nobody'; there are console"),
-        (("resume", "nobody"), "there is no sink 'nobody'; there are console"),
-        (("pause", "console", "--for", "soon"), "--for 'soon'"),
-        (("pause", "console", "--for", "0s"), "must be longer than 0"),
-        (("pause",), "SINK"),
-        (("halt", "console"), "unexpected"),
-    ],
-)
-def test_what_cannot_be_is_said_in_one_line(
-    emulator: RunningEmulator, start: Start, run: Run, config: Path, arguments: tuple[str, ...], said: str
-) -> None:
-    discovering(start, config, emulator).kill()
-    ended = run("sinks", *arguments)
-    assert ended.code == 2
-    assert said in ended.talk
-    assert len(ended.talk.splitlines()) == 1
+def test_what_cannot_be_is_said_in_one_line(emulator: RunningEmulator, start: Start, run: Run, config: Path) -> None:
+    discovering(start, config, emulator)
+    for line, said in {
+        "pause nobody": "there is no sink 'nobody'; there are console",
+        "resume nobody": "there is no sink 'nobody'; there are console",
+        "pause console --for soon": "--for 'soon'",
+        "pause console --for 0s": "must be longer than 0",
+        "pause": "SINK",
+        "halt console": "unexpected",
+    }.items():
+        ended = run("sinks", *line.split())
+        assert ended.code == 2, line
+        assert said in ended.talk, line
+        assert len(ended.talk.splitlines()) == 1, line

@@ -259,6 +259,16 @@ class TestSnsByHand(SinkConformance):
             yield rig
 
 
+class ReplaysThroughFifo:
+    """FIFO drops what it had in the last five minutes: not what somebody wants sent once more."""
+
+    async def test_what_is_sent_twice_arrives_once_and_a_replay_arrives(self, rig: Rig) -> None:
+        event = sample_event("failed")
+        for replay in (None, None, "r-1", "r-1", "r-2"):
+            await rig.sink.send([Event(event.body, replay=replay)])
+        assert list(await rig.far_end.received()) == [event.body] * 3
+
+
 @pytest.mark.service
 class TestSnsStandard(SinkConformance):
     @pytest.fixture
@@ -268,7 +278,7 @@ class TestSnsStandard(SinkConformance):
 
 
 @pytest.mark.service
-class TestSnsFifo(SinkConformance):
+class TestSnsFifo(SinkConformance, ReplaysThroughFifo):
     @pytest.fixture
     async def rig(self, tmp_path: Path, moto_url: str) -> AsyncIterator[Rig]:
         async with moto_topic_rig(SnsSink, tmp_path, moto_url, ".fifo") as rig:
@@ -291,7 +301,7 @@ class TestSqsStandard(SinkConformance):
 
 
 @pytest.mark.service
-class TestSqsFifo(SinkConformance):
+class TestSqsFifo(SinkConformance, ReplaysThroughFifo):
     @pytest.fixture
     async def rig(self, tmp_path: Path, moto_url: str) -> AsyncIterator[Rig]:
         async with moto_queue_rig(SqsSink, tmp_path, moto_url, ".fifo") as rig:

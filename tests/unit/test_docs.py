@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.core.events import BatchData, OverdueData, PendingReason, PollerData, RunData
+from poller.core.event_data import BatchData, OverdueData, PendingReason, PollerData, RunData
 from poller.core.samples import SAMPLE_TYPES, sample_event
 from poller.testing import running_emulator
 

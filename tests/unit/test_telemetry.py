@@ -20,8 +20,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller import telemetry
-from poller.telemetry import MASK, Tally, configure_logging, hide, library_logging, redact
+from poller import redaction, telemetry
+from poller.redaction import MASK, hide, redact
+from poller.telemetry import Tally, configure_logging, library_logging
 
 SECRET = "pl4nted/s3cret+with=\"every\" 'quote' & \\ é \N{SNOWMAN}"
 WORDS = ("pl4nted", "s3cret")
@@ -55,7 +56,7 @@ def logging_to(stream: io.StringIO, level: str = "info", format: str = "json") -
 
 @pytest.fixture
 def fresh_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "_secrets", telemetry._Secrets())
+    monkeypatch.setattr(redaction, "_secrets", redaction._Secrets())
 
 
 @pytest.fixture(params=["json", "console"])
@@ -292,7 +293,7 @@ def test_each_line_of_a_key_and_the_rest_of_a_prefixed_secret_are_hidden(fresh_s
 
 @given(st.text(min_size=8), st.text(max_size=5), st.text(max_size=5))
 def test_no_text_is_too_odd_to_be_hidden(secret: str, before: str, after: str) -> None:
-    own = telemetry._Secrets()
+    own = redaction._Secrets()
     own.add(secret)
     assert own.pattern is not None
     surrounded = before + secret + after

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from poller.app.cli.exits import ExitCode
 from poller.core.events import Event
-from poller.core.machine import ENDS, RANK
+from poller.core.statuses import ENDS, RANK
 
 _LOST = frozenset({"vanished", "unreachable", "replaced"})
 _CODES = {

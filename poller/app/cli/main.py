@@ -46,7 +46,8 @@ _GROUPS: Final = {
         "show": "Show all that is known of a run.",
         "explain": "Say how the account is asked, what that costs, and how soon it knows.",
         "events": "Read the events on record, or follow them.",
-        "deliveries": "Read what is owed to the sinks, was sent, or is dead.",
+        "deliveries": "Read what is owed to the sinks, was sent, or is dead; move it to another sink.",
+        "replay": "Send events again.",
         "sinks": "List the sinks; pause one, or have it go on.",
         "forget": "Erase a run's data.",
     },
@@ -58,7 +59,7 @@ _GROUPS: Final = {
 }
 
 
-_WITH_COMMANDS: Final = frozenset({"sinks"})
+_WITH_COMMANDS: Final = frozenset({"deliveries", "sinks"})
 """Commands that have commands of their own: their modules hold an `App`, which says all of itself."""
 
 

@@ -12,7 +12,8 @@ from poller.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from poller.settings.load import Loaded
-    from poller.settings.model import AwsSettings, RunName, Settings
+    from poller.settings.model import AwsSettings, Settings
+    from poller.settings.texts import RunName
 
 RunIds = Annotated[
     list[str], Parameter(name="RUN_ID", negative=(), help="Runs: ids such as 1234567, scope:1234567, or ARNs.")
@@ -110,7 +111,7 @@ def parse_runs(texts: Sequence[str]) -> list["RunName"]:
 
 def parse_run(text: str) -> "RunName":
     """A run as it was typed. Raises: ConfigError if it is none."""
-    from poller.settings.model import run_name
+    from poller.settings.texts import run_name
 
     try:
         return run_name(text)

@@ -41,6 +41,17 @@ class Output:
         with suppress(OSError):  # talk that nobody hears ends no work
             self._write(self._talk, text if telemetry is None else telemetry.redact(text))
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person is there to answer."""
+        return sys.stdin.isatty() and self._talk.isatty()
+
+    def ask(self, question: str) -> bool:
+        """Whether the person agrees; only a clear yes is one."""
+        self._talk.write(f"{question} [y/N] ")
+        self._talk.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Rows for people: drawn on a terminal, and elsewhere whole, whatever their width."""
         cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]

@@ -15,8 +15,9 @@ from poller.core.events import stamp
 from poller.core.runs import Json
 from poller.ports import RunRow, Store
 from poller.settings.load import Loaded
-from poller.settings.model import RunName, Settings
+from poller.settings.model import Settings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
+from poller.settings.texts import RunName
 from poller.store.opening import open_store
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from poller.app.demo.receiver import Received
-from poller.core.machine import ENDS, RANK
+from poller.core.statuses import ENDS, RANK
 from poller.emulator import GONE, Transition
 
 MUST_BE_TOLD: Final = timedelta(seconds=2)

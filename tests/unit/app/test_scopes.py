@@ -21,7 +21,8 @@ from poller.core.errors import ConfigError
 from poller.emulator import Emulator, Fault, Life
 from poller.polling.rules import Rule
 from poller.settings.load import load_settings
-from poller.settings.model import RunName, Settings, StoreSettings, run_name
+from poller.settings.model import Settings, StoreSettings
+from poller.settings.texts import RunName, run_name
 from tests.unit.app.daemon_rig import POLLING, Stage, file_sink
 from tests.unit.app.library_rig import quick_life, until
 

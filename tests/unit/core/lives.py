@@ -119,3 +119,7 @@ def answer(
         start_time=at(begun) if begun is not None and begun <= moment else None,
         stop_time=at(ended[1]) if ended[0] in ENDS and ended[1] <= moment else None,
     )
+
+
+ORDINARY = Life("u", (("PENDING", 0), ("STARTING", 100), ("RUNNING", 200), ("STOPPING", 1200), ("COMPLETED", 1300)))
+"""A run that goes through every status."""

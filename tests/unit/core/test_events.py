@@ -12,22 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from poller.core.events import (
-    NAMESPACE,
-    PRIVATE_FIELDS,
-    CloudEvent,
-    Draft,
-    Event,
-    Place,
-    PollerData,
-    event_id,
-    event_of,
-    poller_event,
-    short_type,
-    stamp,
-)
-from poller.core.machine import Transition, flush_evidence, observe, vanish
+from poller.core.drafts import Draft, Place, event_of, poller_event
+from poller.core.endings import vanish
+from poller.core.event_data import CloudEvent, PollerData
+from poller.core.events import NAMESPACE, PRIVATE_FIELDS, Event, event_id, short_type, stamp
+from poller.core.evidence import tell_unproven
+from poller.core.machine import observe
 from poller.core.runs import KnownRun, Snapshot
+from poller.core.transitions import Transition
 
 ARN = "arn:aws:omics:us-east-1:123456789012:run/7830534"
 UUID = "96c57683-74bf-9d6d-ae7e-f09b097db14a"
@@ -184,7 +176,7 @@ def test_events_without_a_status_are_valid_and_say_why() -> None:
 
 def test_what_was_recovered_from_a_list_says_so() -> None:
     item = Snapshot("7830534", "COMPLETED", False, STOPPED, STOPPED, None, CREATED, STARTED, STOPPED)
-    (end,) = flush_evidence(observe(KnownRun("7830534"), item).known)[1]
+    (end,) = tell_unproven(observe(KnownRun("7830534"), item).known)[1]
     data = valid(draft_of(end).to_json(1))["data"]
     assert (data["evidence"], data["recovered_from"]) == (["ListRuns"], "ListRuns")
     assert data["creation_time"] == "2026-11-23T07:00:01.262Z", "a list was all there was"

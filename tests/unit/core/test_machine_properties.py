@@ -7,10 +7,12 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poller.core.events import Place, event_of
-from poller.core.machine import Transition, missed, observe, recover, refuse, vanish
+from poller.core.drafts import Place, event_of
+from poller.core.endings import missed, recover, refuse, vanish
+from poller.core.machine import observe
 from poller.core.runs import EmitFirst, KnownRun, Question, Snapshot, Verdict
 from poller.core.succession import await_manifest, is_succeeded, kept_look, succeed
+from poller.core.transitions import Transition
 
 from .lives import ENDS, PATH, RANKS, RUN_ID, Life, answer, at, manifest
 

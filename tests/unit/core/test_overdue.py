@@ -1,6 +1,6 @@
 """A run is overdue by its deadline or by what is usual: once in a status, not before its moment, not after its end."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,48 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poller.core.events import CloudEvent, Place, event_of
-from poller.core.machine import ENDS, Transition, observe
-from poller.core.overdue import (
-    ENOUGH,
-    KEPT,
-    Agenda,
-    Limit,
-    Stays,
-    Terms,
-    is_overdue,
-    limit_of,
-    stays_in,
-    tell_overdue,
-)
-from poller.core.runs import GroupFacts, GroupLimits, KnownRun, Snapshot
+from poller.core.drafts import Place, event_of
+from poller.core.event_data import CloudEvent
+from poller.core.machine import observe
+from poller.core.overdue import Agenda, Limit, Terms, is_overdue, limit_of, tell_overdue
+from poller.core.runs import GroupFacts, GroupLimits, KnownRun
+from poller.core.statuses import ENDS
+from poller.core.stays import ENOUGH, Stays
+from poller.core.transitions import Transition
 
 from .lives import PATH, RUN_ID, Life, answer, at
+from .looks import FIELDS, looked_at, shown
 
 PLACE = Place("lab", "us-east-1", "123456789012")
-FIELDS = {"workflowId": "7", "workflowVersionName": "1.0", "runGroupId": "3", "arn": "a"}
 HOUR = timedelta(hours=1)
-
-
-def shown(life: Life, asked: float, **options: Any) -> Snapshot:
-    snapshot = answer([life], asked, **options)
-    assert snapshot is not None
-    return replace(snapshot, fields=FIELDS)
-
-
-def looked_at(life: Life, *seconds: float) -> tuple[KnownRun, list[Transition]]:
-    known, told = KnownRun(RUN_ID), list[Transition]()
-    for second in seconds:
-        known, transitions, _ = observe(known, shown(life, second))
-        told += transitions
-    return known, told
 
 
 def stays(*seconds: float, status: str = "RUNNING") -> Stays:
     return Stays("7", "1.0", status, seconds)
 
 
-ORDINARY = Life("u", (("PENDING", 0), ("STARTING", 100), ("RUNNING", 200), ("STOPPING", 1200), ("COMPLETED", 1300)))
 STUCK = Life("u", (("PENDING", 0), ("STARTING", 100), ("RUNNING", 200)))
 
 
@@ -75,13 +53,6 @@ STUCK = Life("u", (("PENDING", 0), ("STARTING", 100), ("RUNNING", 200)))
 )
 def test_the_shorter_of_deadline_and_usual_time_counts(terms: Terms, known: Stays | None, expected: Limit) -> None:
     assert limit_of(terms, "RUNNING", known) == expected
-
-
-def test_only_the_last_durations_are_kept_so_that_a_workflow_may_change() -> None:
-    known = stays()
-    for number in range(3 * KEPT):
-        known = known.with_one_more(number)
-    assert known.seconds == tuple(range(2 * KEPT, 3 * KEPT))
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------
@@ -233,54 +204,6 @@ def test_overdue_is_told_once_in_a_status_in_its_time_and_not_after_the_end(
         assert truly >= one.overdue.seconds >= one.overdue.limit_seconds, "never before its moment"
         moment = one.overdue.since + timedelta(seconds=one.overdue.limit_seconds)
         assert life.left(status) >= (moment - at(0)).total_seconds(), "it was still there"
-
-
-# --- what is usual ----------------------------------------------------------------------------------------------------
-
-
-def learned(life: Life, *seconds: float) -> dict[str, float]:
-    known, found = KnownRun(RUN_ID), dict[str, float]()
-    for second in seconds:
-        before = known
-        known, transitions, _ = observe(before, shown(life, second))
-        for (workflow, version, status), spent in stays_in(before, transitions, known):
-            assert (workflow, version) == ("7", "1.0")
-            assert status not in found
-            found[status] = spent
-    return found
-
-
-@pytest.mark.parametrize(
-    ("looks", "expected"),
-    [
-        ((10, 110, 210, 1210, 1310), {"PENDING": 110.2, "STARTING": 89.8, "RUNNING": 1010.2, "STOPPING": 89.8}),
-        ((10, 210, 1310), {"PENDING": 200, "RUNNING": 1100}),
-        ((10, 1310), {"PENDING": 200, "RUNNING": 1100}),
-        ((1310,), {"RUNNING": 1100}),
-        ((110, 210, 1310), {"RUNNING": 1100}),
-        ((1210, 1310), {}),
-        ((10, 110, 210), {"PENDING": 110.2, "STARTING": 89.8}),
-    ],
-)
-def test_a_stay_is_learned_when_its_beginning_and_its_end_are_known(
-    looks: Iterable[float], expected: dict[str, float]
-) -> None:
-    assert learned(ORDINARY, *looks) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("end", ["FAILED", "CANCELLED"])
-def test_a_run_that_did_not_complete_says_nothing_of_how_long_running_is_usual(end: str) -> None:
-    life = Life("u", (*ORDINARY.history[:-1], (end, 1300)))
-    assert learned(life, 10, 110, 210, 1210, 1310).keys() == {"PENDING", "STARTING"}
-
-
-def test_a_new_incarnation_begins_anew() -> None:
-    old = Life("old", (("PENDING", 0), ("STARTING", 10)), 50, 60)
-    new = Life("new", (("PENDING", 100), ("STARTING", 130), ("RUNNING", 140)))
-    known, _ = looked_at(old, 5, 20)
-    after, transitions, _ = observe(known, replace(shown(new, 150), fields=FIELDS | {"workflowId": "8"}))
-    assert list(stays_in(known, transitions, after)) == []
-    assert after.workflow_id == "8"
 
 
 # --- who is next ------------------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from poller.core.claims import Claim, Claims
 from poller.core.lists import ENDED_LISTS, WHOLE, ListName, Part
-from poller.core.machine import ACTIVE
 from poller.core.planner import GetRunLook, ListLook, Planner
 from poller.core.runs import KnownRun, Question
+from poller.core.statuses import ACTIVE
 
 
 def known(run_id: str, status: str | None = "RUNNING", question: Question | None = None) -> KnownRun:

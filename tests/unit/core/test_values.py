@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from poller.core.events import RunData
+from poller.core.event_data import RunData
 from poller.core.values import Duration, OmittableField, SinkSettings, format_duration, parse_duration
 
 

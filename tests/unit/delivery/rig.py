@@ -12,7 +12,8 @@ import anyio.lowlevel
 
 from poller.bell import Bell
 from poller.core.deliveries import DeliveryRow, DeliveryState
-from poller.core.events import Draft, Event
+from poller.core.drafts import Draft
+from poller.core.events import Event
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
 from poller.delivery.outlet import Outlet
@@ -21,7 +22,7 @@ from poller.gate import RecordGate
 from poller.ports import Round, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
-from poller.testing.stores import sample_draft
+from poller.testing.stores.samples import sample_draft
 from tests.unit.polling.simulation import VirtualClock
 
 SCOPE = "lab"

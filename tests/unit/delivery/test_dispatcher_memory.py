@@ -11,7 +11,7 @@ from poller.core.errors import Retry
 from poller.delivery.outlet import AHEAD
 from poller.ports import Round, Store
 from poller.store.opening import open_store
-from poller.testing.stores import sample_draft
+from poller.testing.stores.samples import sample_draft
 from tests.unit.delivery.rig import SCOPE, Rig, ScriptedSink, outlet, until
 from tests.unit.polling.simulation import START
 

@@ -20,8 +20,9 @@ import looptime
 from poller.bell import Bell
 from poller.core.batches import BatchSnapshot
 from poller.core.cadence import Pace
+from poller.core.drafts import Place
 from poller.core.errors import Blind, ServiceError, Throttled, Transient
-from poller.core.events import Event, Place
+from poller.core.events import Event
 from poller.core.overdue import Terms
 from poller.core.runs import GroupLimits, Snapshot
 from poller.emulator.batches import Batches
@@ -36,8 +37,8 @@ from poller.foundation import Foundation
 from poller.gate import RecordGate
 from poller.healthomics.manifest import run_of, stream_of
 from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, group_limits_of, page_of, snapshot_of
-from poller.polling.loop import Scope
 from poller.polling.rules import Rule
+from poller.polling.scope import Scope
 from poller.ports import BatchPage, Manifest, Page, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally

@@ -9,7 +9,7 @@ import pytest
 
 from poller.core.cadence import Pace
 from poller.core.errors import BadRequest, Denied
-from poller.core.machine import ENDS
+from poller.core.statuses import ENDS
 from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life

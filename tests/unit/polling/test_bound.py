@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poller.core.errors import Transient
-from poller.core.machine import ENDS
 from poller.core.plan import in_words, plan_of
+from poller.core.statuses import ENDS
 from poller.emulator.lives import Life
-from poller.polling.loop import Scope
 from poller.polling.rules import Rule
+from poller.polling.scope import Scope
 from tests.unit.polling.simulation import START, Simulation, refused, simulated, virtually
 from tests.unit.polling.test_loop import BRISK
 
@@ -23,7 +23,7 @@ async def announced(simulation: Simulation, scope: Scope, bounds: list[tuple[dat
     while True:
         await anyio.sleep(1)
         if scope.rounds is not None and scope.calls is not None:
-            outline = scope.rounds.planner.outline(simulation.clock.monotonic())
+            outline = scope.rounds.knowledge.planner.outline(simulation.clock.monotonic())
             plan = plan_of(outline, scope.calls.rates, failing=min(scope.calls.failing, 0.9))
             bounds.append((simulation.clock.now(), plan.bound_seconds))
 
@@ -92,7 +92,7 @@ def test_the_plan_says_in_words_what_is_asked_and_what_it_costs(runs: int, what:
                 assert state.plan["runs"] == runs
                 assert scope.rounds is not None
                 assert scope.calls is not None
-                plan = plan_of(scope.rounds.planner.outline(simulation.clock.monotonic()), scope.calls.rates)
+                plan = plan_of(scope.rounds.knowledge.planner.outline(simulation.clock.monotonic()), scope.calls.rates)
                 calls = sum(simulation.service.calls.values())
                 await anyio.sleep(600)
                 asked = sum(simulation.service.calls.values()) - calls

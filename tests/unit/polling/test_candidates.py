@@ -8,9 +8,9 @@ import anyio
 
 from poller.core.errors import Denied, RunGone, Transient
 from poller.core.lists import ListName
-from poller.core.machine import ENDS
 from poller.core.planner import Planner
 from poller.core.runs import Snapshot
+from poller.core.statuses import ENDS
 from poller.emulator.lives import Life
 from poller.polling.candidates import JUST_BEFORE, Candidates
 from poller.polling.discovery import Discovery
@@ -46,8 +46,8 @@ def test_runs_with_the_tags_are_told_whole_and_of_others_nothing_is_told_kept_or
                 strangers.append(simulation.start_life(ORDINARY))
                 await anyio.sleep(3600)
                 assert scope.rounds is not None
-                assert len(scope.rounds.runs) == len(scope.rounds.planner.claims) == 0
-                assert len(scope.rounds.planner) == 0
+                assert len(scope.rounds.runs) == len(scope.rounds.knowledge.planner.claims) == 0
+                assert len(scope.rounds.knowledge.planner) == 0
             assert await simulation.kinds(old) == await simulation.kinds(new) == WHOLE_LIFE
             assert await on_record(simulation) == {old, new, "404404"}
             assert {event.run_id for event in await simulation.events()} == {old, new, "404404"}
@@ -157,7 +157,7 @@ def test_a_candidate_that_is_gone_before_its_tags_were_seen_is_forgotten() -> No
                 await anyio.sleep(600)
                 asked = get_runs(simulation)[gone]
                 assert scope.rounds is not None
-                assert not scope.rounds.candidates.waiting
+                assert not scope.rounds.knowledge.candidates.waiting
                 await anyio.sleep(1200)
                 assert get_runs(simulation)[gone] == asked
             assert await on_record(simulation) == set()

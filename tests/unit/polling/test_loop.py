@@ -10,8 +10,8 @@ import pytest
 from poller.core.cadence import Pace
 from poller.core.errors import BadRequest, Denied, RunGone, StoreUnavailable, Transient
 from poller.core.events import Event
-from poller.core.machine import ENDS, RANK
 from poller.core.runs import Verdict
+from poller.core.statuses import ENDS, RANK
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life, Step
 from poller.polling.rules import Rule
@@ -575,7 +575,7 @@ def test_a_run_that_only_lists_still_show_is_told_at_the_deadline_and_then_left_
             async with simulation.polling(Rule(discover=discover), (run, *others)) as scope:
                 await anyio.sleep(60)
                 assert scope.rounds is not None
-                scope.rounds.ask_soon(run)
+                scope.rounds.knowledge.ask_soon(run)
                 scope.wake()
                 await anyio.sleep(300)
                 assert (await simulation.kinds(run))[-1] == "vanished"

@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from poller.bell import Bell
+from poller.core.drafts import Place
 from poller.core.errors import Blind, Denied, RunGone, ServiceError, Throttled, Transient
-from poller.core.events import Event, Place
+from poller.core.events import Event
 from poller.core.runs import KnownRun, Verdict
 from poller.foundation import Foundation
 from poller.polling.access import Access
@@ -397,7 +398,7 @@ def test_a_run_that_shows_itself_again_is_not_ended_by_a_manifest_that_comes_lat
             async with simulation.polling(Rule(discover=True), (run,)) as scope:
                 await anyio.sleep(30)
                 assert scope.rounds is not None
-                scope.rounds.ask_soon(run)  # lists show it, so that nobody would ask by himself
+                scope.rounds.knowledge.ask_soon(run)  # lists show it, so that nobody would ask by himself
                 scope.wake()
                 await anyio.sleep(570)
             events = [event for event in await simulation.events() if event.run_id == run]

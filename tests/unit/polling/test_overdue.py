@@ -8,8 +8,10 @@ import pytest
 
 from poller.core.cadence import Pace
 from poller.core.errors import Denied, Transient
-from poller.core.events import CloudEvent, Event
-from poller.core.overdue import ENOUGH, Terms
+from poller.core.event_data import CloudEvent
+from poller.core.events import Event
+from poller.core.overdue import Terms
+from poller.core.stays import ENOUGH
 from poller.emulator.groups import RunGroup
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life

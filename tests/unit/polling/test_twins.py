@@ -12,14 +12,14 @@ import pytest
 
 from poller.bell import Bell
 from poller.core.cadence import Pace
+from poller.core.drafts import Place
 from poller.core.errors import Denied
-from poller.core.events import Place
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import GONE, Life, Step
 from poller.emulator.world import World
 from poller.foundation import Foundation
-from poller.polling.loop import Scope
 from poller.polling.rules import Rule
+from poller.polling.scope import Scope
 from poller.polling.twins import Twins
 from poller.ports import WatchRow
 from poller.supervision import start_side_by_side

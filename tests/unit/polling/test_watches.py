@@ -63,7 +63,9 @@ def test_each_watch_follows_its_own_and_nobody_elses_runs_are_told() -> None:
                 ]
                 await anyio.sleep(300)
                 assert scope.rounds is not None
-                assert len(scope.rounds.runs) == len(scope.rounds.planner.claims) == 0, "nothing is kept of what ended"
+                assert len(scope.rounds.runs) == len(scope.rounds.knowledge.planner.claims) == 0, (
+                    "nothing is kept of what ended"
+                )
             for run_id in (*ours, named):
                 assert await simulation.kinds(run_id) == WHOLE_LIFE
             for run_id in theirs:

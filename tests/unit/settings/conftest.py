@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from poller.core.errors import ConfigError
 from poller.core.values import Secret, SinkSettings
 from poller.settings.load import Loaded, load_settings
-from poller.settings.model import HttpUrl
+from poller.settings.texts import HttpUrl
 
 Load = Callable[..., Loaded]
 

@@ -9,8 +9,9 @@ import jsonschema
 import pytest
 
 from poller.settings.load import load_settings, settings_from
-from poller.settings.model import Settings, installed_sinks, sink_model
+from poller.settings.model import Settings
 from poller.settings.schema import config_schema
+from poller.settings.sinks import installed_sinks, sink_model
 from poller.settings.starter import starter_config
 
 from .conftest import Catalogue

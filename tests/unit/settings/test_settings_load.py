@@ -12,10 +12,11 @@ from poller.core.errors import ConfigError
 from poller.core.events import PRIVATE_FIELDS
 from poller.core.overdue import Terms
 from poller.core.values import format_duration
+from poller.redaction import redact
 from poller.settings.checks import warnings
 from poller.settings.load import Loaded, load_settings, settings_from
-from poller.settings.model import HttpSettings, PrivateField, RunName, Settings, run_name
-from poller.telemetry import redact
+from poller.settings.model import HttpSettings, PrivateField, Settings
+from poller.settings.texts import RunName, run_name
 
 from .conftest import Catalogue, Load, PostSettings
 

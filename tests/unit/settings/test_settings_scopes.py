@@ -4,8 +4,8 @@ import pytest
 
 from poller.settings.checks import warnings
 from poller.settings.load import settings_from
-from poller.settings.model import run_name
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope, watches_of
+from poller.settings.texts import run_name
 
 from .conftest import Load
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from poller.core.events import CloudEvent, short_type
+from poller.core.event_data import CloudEvent
+from poller.core.events import short_type
 from poller.testing.samples import SAMPLE_TIME, SAMPLE_TYPES, sample_event
 
 

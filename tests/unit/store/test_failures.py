@@ -24,7 +24,7 @@ from poller.core.routing import Route
 from poller.ports import Round
 from poller.store.failures import REFUSED, UNAVAILABLE, explained
 from poller.store.store import SqliteStore
-from poller.testing.stores import AT, SCOPE, sample_draft, sample_run, steps_claimed, tell
+from poller.testing.stores.samples import AT, SCOPE, sample_draft, sample_run, steps_claimed, tell
 
 IMPATIENT = timedelta(milliseconds=20)
 

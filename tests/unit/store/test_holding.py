@@ -12,13 +12,13 @@ import pytest
 from poller.core.errors import StoreRefused
 from poller.core.routing import Route
 from poller.store.store import SqliteStore
-from poller.testing.stores import AT, sample_draft, steps_claimed, tell
+from poller.testing.stores.samples import AT, sample_draft, steps_claimed, tell
 
 DAEMON = """
 import asyncio, sys, time
 from pathlib import Path
 from poller.store.store import SqliteStore
-from poller.testing.stores import AT
+from poller.testing.stores.samples import AT
 
 async def main():
     store = SqliteStore(Path(sys.argv[1]))

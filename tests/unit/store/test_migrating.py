@@ -11,7 +11,7 @@ import pytest
 from poller.core.errors import StoreRefused
 from poller.store import migrating, schema
 from poller.store.store import SqliteStore
-from poller.testing.stores import AT, SCOPE, sample_draft, sample_run, tell
+from poller.testing.stores.samples import AT, SCOPE, sample_draft, sample_run, tell
 
 ADDS_A_COLUMN = """
 import sqlalchemy as sa

@@ -8,7 +8,7 @@ import pytest
 from poller.core.errors import ConfigError, StoreUnavailable
 from poller.store.opening import open_store
 from poller.store.store import SqliteStore
-from poller.testing.stores import AT, SCOPE, sample_draft, sample_run, tell
+from poller.testing.stores.samples import AT, SCOPE, sample_draft, sample_run, tell
 
 
 def modes(directory: Path) -> dict[str, int]:

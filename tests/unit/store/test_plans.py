@@ -11,7 +11,7 @@ from poller.core.deliveries import DeliveryState
 from poller.store import reading, telling
 from poller.store.migrating import create
 from poller.store.schema import deliveries, is_head, is_live, runs
-from poller.testing.stores import AT
+from poller.testing.stores.samples import AT
 
 
 @pytest.fixture

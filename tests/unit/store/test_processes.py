@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from poller.store.store import SqliteStore
-from poller.testing.stores import SCOPE
+from poller.testing.stores.samples import SCOPE
 
 WRITER = """
 import asyncio, sys
@@ -17,7 +17,7 @@ from poller.core.deliveries import DeliveryState, Settlement
 from poller.core.routing import Route
 from poller.ports import WatchRow
 from poller.store.store import SqliteStore
-from poller.testing.stores import AT, SCOPE, done, sample_draft, tell
+from poller.testing.stores.samples import AT, SCOPE, done, sample_draft, tell
 
 async def main(path, who, rounds):
     store = SqliteStore(Path(path), patience=timedelta(seconds=30))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from poller.core.runs import Evidence, KnownRun
 from poller.store.remembered import decode_run, encode_run
-from poller.testing.stores import AT, sample_run
+from poller.testing.stores.samples import AT, sample_run
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no text in UTF-8
 MOMENTS = st.datetimes(timezones=st.just(UTC))

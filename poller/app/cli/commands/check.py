@@ -202,7 +202,7 @@ class _Scope:
 
     async def _permissions(self, service: "HealthOmics") -> None:
         from poller.core.errors import Denied, RunGone, ServiceError
-        from poller.settings.model import run_name
+        from poller.settings.texts import run_name
 
         named = [text for watch in self.watches for text in watch.run_ids]
         run_id = run_name(named[0]).run_id if named else PROBE_RUN

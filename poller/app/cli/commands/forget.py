@@ -1,6 +1,5 @@
 """`omics-poller forget`: erase a run's data."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -41,7 +40,9 @@ async def forget(
     async with open_record(config, aws) as record:
         row = await record.row(run_id)
         await _refuse_if_followed(record, row)
-        if not yes and not _agreed(f"erase the data of run {row.known.run_id}? [y/N] "):
+        if not yes and not out.can_ask:
+            raise ConfigError("nobody can be asked here: give --yes")
+        if not yes and not out.ask(f"erase the data of run {row.known.run_id}?"):
             out.say("nothing was erased")
             return ExitCode.ERROR
         await record.store.forget(row.scope, row.known.run_id, datetime.now(UTC))
@@ -74,12 +75,3 @@ async def _refuse_if_followed(record: "Record", row: "RunRow") -> None:
     if mode == "follow" or (row.known.by_rule and scopes.discovers(row.scope) and mode != "mute"):
         name = run_id if len(scopes.addresses) == 1 else f"{row.scope}:{run_id}"
         raise ConfigError(f"run {run_id} has not ended and is followed; first: omics-poller remove {name}")
-
-
-def _agreed(question: str) -> bool:
-    """Ask the person at the terminal. Raises: ConfigError if there is none."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigError("nobody can be asked here: give --yes")
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

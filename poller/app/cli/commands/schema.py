@@ -21,7 +21,7 @@ async def schema(
     `omics-poller schema config > config.schema.json`, for an editor that completes TOML
     """
     if of == "event":
-        from poller.core.events import CloudEvent
+        from poller.core.event_data import CloudEvent
 
         document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **CloudEvent.model_json_schema()}
     else:

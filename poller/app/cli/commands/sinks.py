@@ -22,7 +22,9 @@ sinks = App(name="sinks", help_epilogue="")
 
 @sinks.default
 async def list_sinks(*, json: AsJson = False, config: ConfigPath = None, out: Out) -> ExitCode:
-    """List the sinks on record: what each is owed, what is dead, whether it is paused or fails.
+    """List the sinks; pause one, or have it go on.
+
+    What each is owed, what is dead, whether it is paused or fails; also while a daemon runs.
 
     `parked` is a sink that the configuration no longer names: what it is owed waits for its return.
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from poller.app.cli.boards import Board
     from poller.app.cli.following import Followed
     from poller.app.library import Poller
-    from poller.settings.model import RunName, Settings
+    from poller.settings.model import Settings
+    from poller.settings.texts import RunName
 
 ACCESS_SECONDS: Final = 60.0
 """Without one answer for so long after the start the caller has given us nothing to work with."""
@@ -166,7 +167,7 @@ async def _keep_an_eye(poller: "Poller", board: "Board") -> None:
 
 def _status(text: str) -> str:
     """A status as the service spells it. Raises: ConfigError naming all."""
-    from poller.core.machine import RANK
+    from poller.core.statuses import RANK
 
     status = text.upper()
     if status not in RANK:

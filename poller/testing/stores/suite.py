@@ -1,0 +1,25 @@
+"""All promises of a record together."""
+
+from poller.testing.stores.cancelling import CancellingPromises
+from poller.testing.stores.claiming import ClaimPromises
+from poller.testing.stores.forgetting import ForgettingPromises
+from poller.testing.stores.model import ModelPromises
+from poller.testing.stores.reading import ReadingPromises
+from poller.testing.stores.rounds import RoundPromises
+from poller.testing.stores.routes import RoutePromises
+from poller.testing.stores.scopes import ScopePromises
+from poller.testing.stores.stays import StayPromises
+
+
+class StoreConformance(
+    RoundPromises,
+    StayPromises,
+    ReadingPromises,
+    ScopePromises,
+    ClaimPromises,
+    RoutePromises,
+    ForgettingPromises,
+    CancellingPromises,
+    ModelPromises,
+):
+    """The promises of a record while it is open."""
