@@ -1,7 +1,7 @@
-"""What a far end said, for an error text: little of it is read, and it is shown without secrets, on one line."""
+"""The answer of a far end over HTTP, of which little is read, and little is waited for."""
 
 import re
-from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -11,8 +11,6 @@ import anyio
 
 READ_LIMIT: Final = 2048
 """Bytes of an answer that are read: enough to say what is wrong, too few to hurt."""
-EXCERPT: Final = 300
-"""Characters of an answer that an error shows."""
 DRAIN_SECONDS: Final = 0.5
 """How long the rest of an answer is waited for, once its status is known; a later rest costs a new connection."""
 CROWDED: Final = frozenset({429, 503})
@@ -21,15 +19,23 @@ CROWDED: Final = frozenset({429, 503})
 
 async def drain(answer: aiohttp.ClientResponse) -> bytes:
     """The beginning of an answer's body. Reading it lets the connection be used again; one that hangs is dropped."""
-    body = b""
+    body = bytearray()
     if not answer.content.at_eof():
-        with anyio.move_on_after(DRAIN_SECONDS):
-            try:
-                while len(body) < READ_LIMIT and (chunk := await answer.content.read(READ_LIMIT - len(body))):
-                    body += chunk
-            except aiohttp.ClientError:
-                pass  # the status is known, and it is what counts
-    return body
+        with anyio.move_on_after(DRAIN_SECONDS), suppress(aiohttp.ClientError):  # the status is known, and counts
+            await _read(answer, body, READ_LIMIT)
+    return bytes(body)
+
+
+async def whole(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """An answer's body, of which more than `limit` bytes are not read. Raises: aiohttp.ClientError if it breaks off."""
+    body = bytearray()
+    await _read(answer, body, limit)
+    return bytes(body)
+
+
+async def _read(answer: aiohttp.ClientResponse, body: bytearray, limit: int) -> None:
+    while len(body) < limit and (chunk := await answer.content.read(limit - len(body))):
+        body += chunk
 
 
 def retry_after(value: str | None, now: datetime) -> timedelta | None:
@@ -44,21 +50,3 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
         return max(timedelta(0), until.replace(tzinfo=until.tzinfo or UTC) - now)
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
-
-
-def hidden_texts(secrets: Iterable[str]) -> tuple[str, ...]:
-    """Secrets as they are looked for: none that is empty, the longest first, so that no part of one is left."""
-    return tuple(sorted({text for text in secrets if text}, key=len, reverse=True))
-
-
-def one_line(text: str, hidden: Iterable[str] = ()) -> str:
-    """Text of a far end as one line: without the secrets in it (`hidden_texts`), without control characters."""
-    for secret in hidden:
-        text = text.replace(secret, "***")
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-
-
-def shown(text: str, hidden: Iterable[str]) -> str:
-    """The beginning of what a far end said, as `one_line` gives it."""
-    line = one_line(text, hidden)
-    return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"

@@ -22,7 +22,8 @@ from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
 from poller.core.values import Secret, SinkSettings
 from poller.ports import Toolbox
-from poller.sinks.answers import CROWDED, drain, hidden_texts, retry_after, shown
+from poller.sinks.answers import CROWDED, drain, retry_after
+from poller.sinks.shown import hidden_texts, shown
 from poller.version import __version__
 
 CONTENT_TYPE: Final = "application/cloudevents+json"

@@ -88,7 +88,7 @@ class HttpFarEnd:
     async def serving(self) -> AsyncIterator[None]:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self.handle)
-        runner = web.AppRunner(application, shutdown_timeout=1)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)  # it would show secret paths
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"

@@ -25,6 +25,7 @@ from poller.sinks.callback import CallbackSink
 from poller.sinks.eventbridge import EventbridgeSink
 from poller.sinks.file import FileSink
 from poller.sinks.registry import load_sink, sink_types
+from poller.sinks.slack import SlackSink
 from poller.sinks.sns import SnsSink
 from poller.sinks.sqs import SqsSink
 from poller.sinks.stdout import StdoutSink
@@ -40,6 +41,7 @@ from tests.conformance.aws_far_ends import (
     sns_rig,
     sqs_rig,
 )
+from tests.conformance.chat_far_ends import slack_bot_rig, slack_webhook_rig
 from tests.conformance.far_ends import HttpFarEnd, RigMaker, made, tools_in
 
 SECRET = "whsec_c2l4dGVlbi1ieXRlcy1hdC1sZWFzdA=="
@@ -323,6 +325,20 @@ class TestEventBridge(SinkConformance):
             yield rig
 
 
+class TestSlackWebhook(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with slack_webhook_rig(SlackSink, tmp_path) as rig:
+            yield rig
+
+
+class TestSlackBot(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with slack_bot_rig(SlackSink, tmp_path) as rig:
+            yield rig
+
+
 class TestCallback(SinkConformance):
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
@@ -545,6 +561,7 @@ RIGS: Mapping[type, RigMaker] = {
     SnsSink: sns_rig,
     SqsSink: sqs_rig,
     EventbridgeSink: eventbridge_rig,
+    SlackSink: slack_bot_rig,
     CallbackSink: callback_rig,
     StdoutSink: stdout_rig,
     FileSink: file_rig,
@@ -558,6 +575,10 @@ NO_SUCH_FAULT = {
     (ShowsItsSecret, StdoutSink): "it has no secrets",
     (SendsHalfABatch, WebhookSink): "it has no batches",
     (SendsHalfABatch, CallbackSink): "it has no batches",
+    (SendsHalfABatch, SlackSink): "it has no batches",
+    (ChangesBytes, SlackSink): "it draws a message of its own",
+    (EscapesLetters, SlackSink): "it draws a message of its own",
+    (CountsAttempts, SlackSink): "it draws a message of its own",
 }
 TWINS = [
     pytest.param(kind, fault, id=f"{kind.__name__}-{fault.__name__}")

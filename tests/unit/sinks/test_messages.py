@@ -1,0 +1,156 @@
+"""Events in words: each type says what happened, nothing that was left out is said, nothing breaks out of its line."""
+
+import json
+from typing import Any
+
+import pytest
+
+from poller.core.events import Event
+from poller.core.samples import SAMPLE_TYPES, sample_event
+from poller.sinks.messages import Message, message_of
+
+
+def facts(message: Message) -> dict[str, str]:
+    return {fact.label: fact.text for fact in message.facts}
+
+
+def with_data(kind: str, **data: Any) -> Event:
+    """A sample with fields in its data that the samples do not have, under a type that may be of a later version."""
+    record = json.loads(sample_event("failed").body)
+    record["type"] = kind
+    record["data"] |= data
+    return Event(json.dumps(record).encode())
+
+
+def test_a_run_that_failed_says_what_happened_to_which_run_when_how_long_and_why() -> None:
+    message = message_of(sample_event("failed"))
+    assert message.title == "Run sample-42 (1234567) failed"
+    assert message.mood == "bad"
+    assert message.link == sample_event("failed").data["console_url"]
+    assert facts(message) == {
+        "When": "2026-11-23 08:15:00 UTC",
+        "Before": "RUNNING",
+        "Ran for": "1 h 30 min",
+        "Reason": "RUN_TASK_FAILED",
+        "Message": "A task of the run failed: ALIGN_READS exited with 1",
+        "Workflow": "germline 1.4.2 (7654321)",
+        "Run group": "2345678",
+        "Account": "123456789012, us-east-1",
+        "Tags": "project=example, event=a sample, nothing has happened",
+    }
+    assert message.body.splitlines()[0] == "When: 2026-11-23 08:15:00 UTC"
+    assert message.body.splitlines()[-1] == message.link
+
+
+@pytest.mark.parametrize("kind", SAMPLE_TYPES)
+def test_each_type_has_a_title_of_its_own_that_names_what_it_is_about(kind: str) -> None:
+    event = sample_event(kind)
+    message = message_of(event)
+    assert not message.title.startswith("healthomics."), "the title is made of the type's name: give it words"
+    assert event.subject in message.title
+    assert "{" not in message.title
+    assert "None" not in message.title + message.body
+    assert [title for other in SAMPLE_TYPES if (title := message_of(sample_event(other)).title) == message.title] == [
+        message.title
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mood"),
+    [
+        ("completed", "good"),
+        ("recovered", "good"),
+        ("failed", "bad"),
+        ("vanished", "bad"),
+        ("overdue", "bad"),
+        ("blind", "bad"),
+        ("sink_failing", "bad"),
+        ("running", "news"),
+        ("cancelled", "news"),
+        ("heartbeat", "news"),
+        ("batch.failed", "bad"),
+        ("batch.processed", "bad"),
+    ],
+)
+def test_the_mood_is_right(kind: str, mood: str) -> None:
+    assert message_of(sample_event(kind)).mood == mood
+
+
+def test_a_batch_is_well_done_if_none_of_its_runs_failed() -> None:
+    message = message_of(sample_event("batch.processed", run_counts={"COMPLETED": 96, "FAILED": 0}))
+    assert message.mood == "good"
+    assert facts(message)["Runs"] == "96 completed"
+    assert facts(message)["Of"] == "96"
+
+
+def test_what_was_left_out_is_not_said() -> None:
+    event = sample_event("failed").without(["name", "tags", "status_message", "console_url", "failure_reason"])
+    message = message_of(event)
+    assert message.title == "Run 1234567 failed"
+    assert message.link is None
+    assert not {"Tags", "Message", "Reason"} & facts(message).keys()
+
+
+def test_what_was_only_seen_says_so_and_what_was_read_elsewhere_says_where() -> None:
+    assert facts(message_of(sample_event("starting")))["Seen"] == "2026-11-23 06:43:03 UTC"
+    assert facts(message_of(sample_event("failed", recovered_from="manifest")))["Known by"] == "manifest"
+    assert facts(message_of(sample_event("vanished")))["Evidence"] == "GetRun, GetRun, ListRuns"
+
+
+def test_a_run_that_stays_too_long_says_how_long_and_how_long_is_usual() -> None:
+    said = facts(message_of(sample_event("overdue")))
+    assert (said["For"], said["Usual"]) == ("1 h 30 min", "30 min, of 12 runs of this workflow")
+    deadline = {**sample_event("overdue").data["overdue"], "basis": "deadline", "limit_seconds": 7200.0}
+    said = facts(message_of(sample_event("overdue", overdue=deadline)))
+    assert (said["Deadline"], said.get("Usual")) == ("2 h", None)
+
+
+def test_how_long_it_waited_is_told_when_it_runs() -> None:
+    assert facts(message_of(sample_event("running")))["Waited"] == "5 min"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "0 s"), (59.6, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (90_061, "1 d 1 h"), (86_400 * 30, "30 d")],
+)
+def test_spans_are_said_by_their_two_largest_units(seconds: float, said: str) -> None:
+    assert facts(message_of(sample_event("failed", duration_seconds=seconds)))["Ran for"] == said
+
+
+def test_a_diagnosis_says_what_it_means_whose_it_is_and_what_to_do() -> None:
+    diagnosis = {
+        "meaning": "A task ran out of memory.",
+        "owner": "workflow",
+        "action": "Give the task more memory.",
+        "retry_safe": False,
+        "tasks": [{"task_id": "7", "name": "ALIGN"}],
+    }
+    message = message_of(with_data("healthomics.run.diagnosed", diagnosis=diagnosis))
+    assert message.title == "Run sample-42 (1234567) failed: why"
+    said = facts(message)
+    assert said["Means"] == "A task ran out of memory."
+    assert (said["Task"], said["Whose"], said["What to do"]) == ("ALIGN", "workflow", "Give the task more memory.")
+    assert said["Started again unchanged"] == "will fail again"
+    unclear = message_of(with_data("healthomics.run.diagnosed", diagnosis={"retry_safe": None, "tasks": []}))
+    assert facts(unclear)["Started again unchanged"] == "unclear"
+
+
+def test_a_cohort_says_how_its_runs_ended() -> None:
+    message = message_of(with_data("healthomics.cohort.finished", name="trio", run_counts={"COMPLETED": 3}))
+    assert message.title == "Cohort trio (1234567) has finished"
+    assert (message.mood, facts(message)["Runs"]) == ("good", "3 completed")
+    assert message_of(with_data("healthomics.cohort.finished", run_counts={"FAILED": 1})).mood == "bad"
+
+
+def test_a_type_of_a_later_version_is_told_by_its_name() -> None:
+    message = message_of(with_data("healthomics.sequence.lost"))
+    assert message.title == "healthomics.sequence.lost of 1234567"
+    assert message.mood == "news"
+
+
+def test_no_text_breaks_out_of_its_line() -> None:
+    name = "a\nb\r\n\x1b[31mc\u2028d\u202ee {status} {0} %s"
+    message = message_of(sample_event("failed", name=name, status_message="one\ntwo"))
+    assert message.title == "Run a b [31mc d e {status} {0} %s (1234567) failed"
+    assert facts(message)["Message"] == "one two"
+    assert len(message.body.splitlines()) == len(message.facts) + 1
