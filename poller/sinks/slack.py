@@ -53,7 +53,7 @@ _THREAD_BY: Final = r"^(none|batch_id|run_group_id|workflow_id|run_id|tags\..+)$
 
 def _url(url: Secret) -> Secret:
     if not re.fullmatch(r"https?://[^\s/@?#]+/\S*", url.get_secret_value()):
-        raise ValueError("expected the address of an incoming webhook, https://hooks.slack.com/services/…")
+        raise ValueError("expected the address of an incoming webhook, which begins with https://")
     return url
 
 

@@ -23,6 +23,7 @@ from poller.core.values import SinkSettings
 from poller.sinks import stdout as stdout_module
 from poller.sinks.callback import CallbackSink
 from poller.sinks.eventbridge import EventbridgeSink
+from poller.sinks.exec import ExecSink
 from poller.sinks.file import FileSink
 from poller.sinks.registry import load_sink, sink_types
 from poller.sinks.slack import SlackSink
@@ -42,6 +43,7 @@ from tests.conformance.aws_far_ends import (
     sqs_rig,
 )
 from tests.conformance.chat_far_ends import slack_bot_rig, slack_webhook_rig
+from tests.conformance.exec_far_end import exec_rig
 from tests.conformance.far_ends import HttpFarEnd, RigMaker, made, tools_in
 
 SECRET = "whsec_c2l4dGVlbi1ieXRlcy1hdC1sZWFzdA=="
@@ -339,6 +341,13 @@ class TestSlackBot(SinkConformance):
             yield rig
 
 
+class TestExec(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with exec_rig(ExecSink, tmp_path) as rig:
+            yield rig
+
+
 class TestCallback(SinkConformance):
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
@@ -562,6 +571,7 @@ RIGS: Mapping[type, RigMaker] = {
     SqsSink: sqs_rig,
     EventbridgeSink: eventbridge_rig,
     SlackSink: slack_bot_rig,
+    ExecSink: exec_rig,
     CallbackSink: callback_rig,
     StdoutSink: stdout_rig,
     FileSink: file_rig,
@@ -576,6 +586,7 @@ NO_SUCH_FAULT = {
     (SendsHalfABatch, WebhookSink): "it has no batches",
     (SendsHalfABatch, CallbackSink): "it has no batches",
     (SendsHalfABatch, SlackSink): "it has no batches",
+    (SendsHalfABatch, ExecSink): "it has no batches",
     (ChangesBytes, SlackSink): "it draws a message of its own",
     (EscapesLetters, SlackSink): "it draws a message of its own",
     (CountsAttempts, SlackSink): "it draws a message of its own",

@@ -18,7 +18,7 @@ from .conftest import Catalogue
 
 ROOT: Final = Path(__file__).parents[3]
 EXAMPLE: Final = ROOT / "config.example.toml"
-BUILT_IN: Final = ("callback", "eventbridge", "file", "slack", "sns", "sqs", "stdout", "webhook")
+BUILT_IN: Final = ("callback", "eventbridge", "exec", "file", "slack", "sns", "sqs", "stdout", "webhook")
 ENVIRON: Final = {
     "OMICS_POLLER_TOKEN": "a-token-of-ours",
     "LIMS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -68,7 +68,7 @@ def test_the_example_is_accepted_with_everything_on(tmp_path: Path) -> None:
     (tmp_path / "lims-token").write_text("a-token-of-theirs\n")
     settings = load_settings(path, ENVIRON).settings
     assert [sink.type for sink in settings.sinks] == [
-        "stdout", "webhook", "sns", "sqs", "eventbridge", "slack", "slack", "file", "callback",
+        "stdout", "webhook", "sns", "sqs", "eventbridge", "slack", "slack", "exec", "file", "callback",
     ]  # fmt: skip
     assert settings.aws[0].region == "us-east-1"
 

@@ -36,7 +36,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def test_our_own_sinks_load_and_say_what_their_tables_hold() -> None:
-    ours = {"callback", "eventbridge", "file", "slack", "sns", "sqs", "stdout", "webhook"}
+    ours = {"callback", "eventbridge", "exec", "file", "slack", "sns", "sqs", "stdout", "webhook"}
     assert ours <= sink_types().keys()
     for name in ours:
         sink = load_sink(name)
