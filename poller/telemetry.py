@@ -27,8 +27,8 @@ Format = Literal["auto", "console", "json"]
 
 
 NOISY: Final = (
-    "aiobotocore", "aiohttp.access", "alembic", "asyncio", "boto3", "botocore", "markdown_it", "s3transfer",
-    "sqlalchemy", "urllib3",
+    "aiobotocore", "aiohttp.access", "alembic", "apprise", "asyncio", "boto3", "botocore", "markdown_it", "requests",
+    "s3transfer", "sqlalchemy", "urllib3",
 )  # fmt: skip
 """Loggers that are heard from WARNING on, whatever our level: botocore's DEBUG prints signed requests whole."""
 

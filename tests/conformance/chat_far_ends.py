@@ -1,4 +1,4 @@
-"""Slack, played by a server: its incoming webhooks and as much of its Web API as a bot needs."""
+"""Chats, played by a server: incoming webhooks of Slack, what a bot needs of its Web API, and a service of Apprise."""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -9,11 +9,13 @@ from typing import Any
 from aiohttp import web
 
 from poller.core.events import Event
+from poller.sinks.messages import message_of
 from poller.sinks.slack_blocks import payload_of
 from poller.testing.sinks import Answer, Rig
 from tests.conformance.far_ends import HttpFarEnd, made, tools_in
 
 BOT_TOKEN = "xoxb-5f0c9a77-secret"
+APPRISE_PASSWORD = "pw-77c0ffee11"
 WEBHOOK_PATH = "services/T000/B000/s3cr3tw3bh00k"
 
 
@@ -85,6 +87,24 @@ class SlackApi(HttpFarEnd):
         return self.refuses.get(self.asked.get("thread_ts", ""), self.refuses.get("all"))
 
 
+def as_apprise_says_it(event: Event) -> bytes:
+    message = message_of(event)
+    return json.dumps([message.title, message.body]).encode()
+
+
+class AppriseService(HttpFarEnd):
+    """What Apprise calls json://: a service that it can be held to without an account anywhere."""
+
+    async def bodies_of(self, request: web.Request) -> Sequence[bytes]:
+        said = await request.json()
+        assert said["type"] in ("success", "failure", "info")
+        return [json.dumps([said["title"], said["message"]]).encode()]
+
+    @property
+    def address(self) -> str:
+        return self.url.replace("http://", f"json://poller:{APPRISE_PASSWORD}@") + "runs"
+
+
 @asynccontextmanager
 async def slack_webhook_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = SlackWebhook()
@@ -106,3 +126,15 @@ async def slack_bot_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
             "api_url": f"{far_end.url}api/",
         }
         yield Rig(made(kind, table, tools), far_end, table, (BOT_TOKEN,), rendered=as_slack_draws)
+
+
+@asynccontextmanager
+async def apprise_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
+    far_end = AppriseService()
+    async with far_end.serving(), tools_in(directory) as tools:
+        table = {"name": "mail", "type": "apprise", "urls": [far_end.address]}
+        lacks: dict[Answer, str] = {
+            "poison": "Apprise says of a message that it was not taken, and not whether it ever will"
+        }
+        sink = made(kind, table, tools)
+        yield Rig(sink, far_end, table, (APPRISE_PASSWORD,), lacks, as_apprise_says_it)

@@ -21,6 +21,7 @@ from poller.core.events import Event
 from poller.core.samples import sample_event
 from poller.core.values import SinkSettings
 from poller.sinks import stdout as stdout_module
+from poller.sinks.apprise import AppriseSink
 from poller.sinks.callback import CallbackSink
 from poller.sinks.eventbridge import EventbridgeSink
 from poller.sinks.exec import ExecSink
@@ -42,7 +43,7 @@ from tests.conformance.aws_far_ends import (
     sns_rig,
     sqs_rig,
 )
-from tests.conformance.chat_far_ends import slack_bot_rig, slack_webhook_rig
+from tests.conformance.chat_far_ends import apprise_rig, slack_bot_rig, slack_webhook_rig
 from tests.conformance.exec_far_end import exec_rig
 from tests.conformance.far_ends import HttpFarEnd, RigMaker, made, tools_in
 
@@ -341,6 +342,13 @@ class TestSlackBot(SinkConformance):
             yield rig
 
 
+class TestApprise(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with apprise_rig(AppriseSink, tmp_path) as rig:
+            yield rig
+
+
 class TestExec(SinkConformance):
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
@@ -571,6 +579,7 @@ RIGS: Mapping[type, RigMaker] = {
     SqsSink: sqs_rig,
     EventbridgeSink: eventbridge_rig,
     SlackSink: slack_bot_rig,
+    AppriseSink: apprise_rig,
     ExecSink: exec_rig,
     CallbackSink: callback_rig,
     StdoutSink: stdout_rig,
@@ -587,6 +596,11 @@ NO_SUCH_FAULT = {
     (SendsHalfABatch, CallbackSink): "it has no batches",
     (SendsHalfABatch, SlackSink): "it has no batches",
     (SendsHalfABatch, ExecSink): "it has no batches",
+    (SendsHalfABatch, AppriseSink): "it has no batches",
+    (NeverRejects, AppriseSink): "it rejects nothing",
+    (ChangesBytes, AppriseSink): "it sends a message of its own",
+    (EscapesLetters, AppriseSink): "it sends a message of its own",
+    (CountsAttempts, AppriseSink): "it sends a message of its own",
     (ChangesBytes, SlackSink): "it draws a message of its own",
     (EscapesLetters, SlackSink): "it draws a message of its own",
     (CountsAttempts, SlackSink): "it draws a message of its own",

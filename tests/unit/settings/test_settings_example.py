@@ -18,12 +18,13 @@ from .conftest import Catalogue
 
 ROOT: Final = Path(__file__).parents[3]
 EXAMPLE: Final = ROOT / "config.example.toml"
-BUILT_IN: Final = ("callback", "eventbridge", "exec", "file", "slack", "sns", "sqs", "stdout", "webhook")
+BUILT_IN: Final = ("apprise", "callback", "eventbridge", "exec", "file", "slack", "sns", "sqs", "stdout", "webhook")
 ENVIRON: Final = {
     "OMICS_POLLER_TOKEN": "a-token-of-ours",
     "LIMS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/x",
     "SLACK_BOT_TOKEN": "xoxb-0",
+    "MAIL_PASSWORD": "a-password",
 }
 
 
@@ -68,7 +69,7 @@ def test_the_example_is_accepted_with_everything_on(tmp_path: Path) -> None:
     (tmp_path / "lims-token").write_text("a-token-of-theirs\n")
     settings = load_settings(path, ENVIRON).settings
     assert [sink.type for sink in settings.sinks] == [
-        "stdout", "webhook", "sns", "sqs", "eventbridge", "slack", "slack", "exec", "file", "callback",
+        "stdout", "webhook", "sns", "sqs", "eventbridge", "slack", "slack", "apprise", "exec", "file", "callback",
     ]  # fmt: skip
     assert settings.aws[0].region == "us-east-1"
 
