@@ -266,7 +266,7 @@ def _set_up(directory: Path, configuration: str) -> None:
 def environment_of(emulator: Emulator, site: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OMICS_", "CRASH_"))}
     return kept | {
-        "PYTHONPATH": str(site),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH")))),
         "AWS_ENDPOINT_URL_OMICS": emulator.url,
         "AWS_ENDPOINT_URL_STS": emulator.url,
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",

@@ -51,7 +51,7 @@ def test_a_sink_of_another_package_is_found(install: Install) -> None:
 
 
 def test_an_unknown_type_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r'no sink type "webhok"; did you mean "webhook"\? \(installed: apprise, callback, '):
+    with pytest.raises(ConfigError, match=r'no sink type "webhok"; did you mean "webhook"\? \(installed: apprise, '):
         load_sink("webhok")
     with pytest.raises(ConfigError, match=r'no sink type "carrier-pigeon" \(installed: '):
         load_sink("carrier-pigeon")

@@ -1,0 +1,162 @@
+"""SNS, SQS and EventBridge from outside: 60 runs, the installed daemon, and moto behind a proxy that fails."""
+
+import asyncio
+import json
+import logging
+import random
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from poller.aws import AwsSessions
+from poller.core.samples import sample_event
+from tests.acceptance.crash_stage import PATIENCE, Stage, account, stage
+from tests.acceptance.crash_truth import Arrival, violations
+from tests.acceptance.failing_aws import FAILS, FailingAws
+from tests.acceptance.test_outside_bars import HALF_A_SECOND, RUNS, life
+from tests.conformance.aws_far_ends import Bus, Queue, Topic
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
+
+DOCUMENTATION: Final = Path(__file__).parents[2] / "docs" / "sinks.md"
+
+
+def documented_rule() -> Any:
+    """The rule of the documentation that takes AWS's own events and ours."""
+    found = re.search(r"<!-- rule: both -->\n```json\n(.*?)^```$", DOCUMENTATION.read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+@pytest.fixture
+def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "moto")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "moto")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+async def far_ends(aws: AwsSessions, url: str) -> dict[str, Queue]:
+    """A queue for each sink, behind what the sink sends to, by the name of the sink."""
+    sns, sqs, events = [
+        await aws.client(name, region="us-east-1", endpoint_url=url) for name in ("sns", "sqs", "events")
+    ]
+    made = {
+        "topic": Topic(sns, sqs, "topic"),
+        "topic-fifo": Topic(sns, sqs, "topic.fifo"),
+        "queue": Queue(sqs, "queue"),
+        "queue-fifo": Queue(sqs, "queue.fifo"),
+        "bus": Bus(events, sqs, "bus", documented_rule()),
+    }
+    for one in made.values():
+        await one.make()
+    return made
+
+
+def sinks(proxy: str) -> str:
+    """The tables of the configuration, behind the last key of the webhook's."""
+    targets = {
+        "topic": ("sns", 'topic_arn = "arn:aws:sns:us-east-1:123456789012:topic"'),
+        "topic-fifo": ("sns", 'topic_arn = "arn:aws:sns:us-east-1:123456789012:topic.fifo"'),
+        "queue": ("sqs", f'queue_url = "{proxy}/123456789012/queue"'),
+        "queue-fifo": ("sqs", f'queue_url = "{proxy}/123456789012/queue.fifo"'),
+        "bus": ("eventbridge", 'event_bus = "bus"'),
+    }
+    return "".join(
+        f'\n[[sinks]]\nname = "{name}"\ntype = "{kind}"\n{target}\nregion = "us-east-1"\nendpoint_url = "{proxy}"\n'
+        'timeout = "5s"\n'
+        for name, (kind, target) in targets.items()
+    )
+
+
+def arrivals_in(bodies: Sequence[bytes]) -> list[Arrival]:
+    """What a queue holds of runs, as the independent reader reads it: what is in a queue was taken."""
+    now = datetime.now(UTC)
+    events = [(json.loads(body), body) for body in bodies]
+    return [
+        Arrival(event["id"], body, now, True, 204)
+        for event, body in events
+        if event["type"].startswith("healthomics.run.")
+    ]
+
+
+async def follow(play: Stage, queues: dict[str, Queue], chance: random.Random, *, killed: bool) -> None:
+    """60 runs to their ends, and until each queue has all that the webhook has; with a SIGKILL amid it if so wished."""
+    await play.start_daemon()
+    await play.until(lambda: play.discovery_has_begun)
+    for number in range(RUNS):
+        play.start_run(life(chance), name=f"s-{number}")
+        await asyncio.sleep(0.05)
+    if killed:
+        await play.until(lambda: len(play.receiver.arrivals) >= 100)
+        await play.daemon.kill()
+        await play.start_daemon()
+    await play.caught_up(RUNS)
+    told = {arrival.identity for arrival in play.receiver.arrivals}
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            missing = {
+                name: len(lacks)
+                for name, queue in queues.items()
+                if (lacks := told - {one.identity for one in arrivals_in(await queue.received())})
+            }
+            if not missing:
+                return
+            assert play.daemon.lives, f"the daemon ended, missing {missing}\n{play.daemon.log}"
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["failing", "failing and killed"])
+async def test_every_transition_reaches_sns_sqs_and_eventbridge_in_order_though_every_fifth_answer_fails(
+    killed: bool, moto: str, tmp_path: Path
+) -> None:
+    chance = random.Random(60)
+    aws, proxy = AwsSessions(), FailingAws(moto, random.Random(5))
+    try:
+        queues = await far_ends(aws, moto)
+        async with (
+            account(seed=60) as emulator,
+            proxy.serving(),
+            stage(tmp_path, emulator, polling=HALF_A_SECOND, sink=sinks(proxy.url)) as play,
+        ):
+            await follow(play, queues, chance, killed=killed)
+            assert await play.daemon.stop() == 0
+            lives = await play.truth()
+            assert await play.violations() == [], "webhook"
+            told = {arrival.identity for arrival in play.receiver.arrivals}
+            for name, queue in queues.items():
+                arrivals = arrivals_in(await queue.received())
+                assert violations(lives, arrivals) == [], name
+                assert {arrival.identity for arrival in arrivals} == told, name
+                if name.endswith("fifo"):
+                    assert len(arrivals) == len(told), f"{name} dropped what it had already"
+            figures = {name: len(queue.bodies) for name, queue in queues.items()}
+    finally:
+        await aws.close()
+    failed = sum(proxy.failed.values())
+    print(f"\n{len(told)} events, in the queues {figures}; {failed} of {proxy.asked} requests failed: {proxy.failed}")  # noqa: T201 - figures for whoever runs it with -s
+    assert failed > proxy.asked * FAILS / 2
+    assert len(proxy.failed) == 5, "each kind of failure was met"
+
+
+def test_the_rule_of_the_documentation_takes_aws_s_own_events_and_ours() -> None:
+    from moto.events.models import EventPattern
+
+    rule = EventPattern.load(json.dumps(documented_rule()))
+
+    def takes(source: str, kind: str) -> bool:
+        return bool(rule.matches_event({"source": source, "detail-type": kind, "detail": {}}))
+
+    assert takes("aws.omics", "Run Status Change")
+    assert takes("healthomics-poller", sample_event("failed").type)
+    assert not takes("aws.ec2", "EC2 Instance State-change Notification")
+    assert not takes("healthomics-poller", sample_event("batch.failed").type)
