@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from poller.core.batches import BatchSnapshot, KnownBatch
+from poller.core.cohorts import Cohort, Finished, Progress
 from poller.core.deliveries import (
     AttemptRow,
     Delivery,
@@ -77,6 +78,10 @@ class Manifest:
     stream: str
 
 
+Spend = Callable[[str], Awaitable[None]]
+"""Awaited before a call, with the name of its operation: it returns once that may be made."""
+
+
 class RunService(Protocol):
     """HealthOmics of one account and region. Every failure is one of `core.errors.ServiceError`."""
 
@@ -102,17 +107,12 @@ class RunService(Protocol):
     async def get_run_group(self, group_id: str) -> GroupLimits: ...
 
     async def manifest(
-        self,
-        run_id: str,
-        *,
-        uuid: str | None = None,
-        created: datetime | None = None,
-        spend: Callable[[str], Awaitable[None]],
+        self, run_id: str, *, uuid: str | None = None, created: datetime | None = None, spend: Spend
     ) -> Manifest | None:
         """The run's manifest: of the incarnation with this uuid, else of the one created then, else of the newest one.
 
         None while there is none.
-        Args: `spend` is awaited before each call, with the name of its operation, and returns once that may be made.
+        Args: `spend` is awaited before each call.
         Raises: Denied also where CloudWatch Logs are not to be asked at all.
         """
         ...
@@ -165,6 +165,7 @@ class Round:
     `snapshots` are the fields of GetRun answers to keep, by run id. `stays` are the whole of what is to be known from
     now on of a workflow's stays in a status. Everything belongs to `scope`; events that the poller makes of itself come
     with no runs and no scope. `failing` is since when a sink has been in an outage that is told, None once it is over.
+    `cohorts_finished` are the keys of cohorts that the drafts tell to have finished, and when that was clear.
     """
 
     at: datetime
@@ -176,6 +177,7 @@ class Round:
     batches: Sequence[KnownBatch] = ()
     stays: Sequence[Stays] = ()
     failing: Mapping[str, datetime | None] = field(default_factory=dict)
+    cohorts_finished: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +329,19 @@ class Store(Protocol):
         """When the next unclaimed delivery of the sink is due; None if nothing is owed."""
         ...
 
+    # cohorts
+    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> bool:
+        """Have these cohorts read the next events on record; whether there may be more. Each begins with the first."""
+        ...
+
+    async def cohort_progress(self, cohorts: Sequence[Cohort]) -> dict[str, Progress]:
+        """How far each of these is that has not finished, by key."""
+        ...
+
+    async def cohort_finished(self, cohort: Cohort, at: datetime) -> Finished:
+        """What is to be told of a cohort whose members have all ended."""
+        ...
+
     # reading and housekeeping
     async def events(
         self,
@@ -432,6 +447,10 @@ class Sink(Protocol):
         Raises: Retry, Rejected, Partial (core.errors); any other exception means: try again later.
         """
         ...
+
+
+Callback = Callable[[Event], Awaitable[object] | object]
+"""A callable of the user's program, async or plain, that is called with an event."""
 
 
 class Toolbox(Protocol):

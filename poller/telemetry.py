@@ -15,16 +15,12 @@ import sys
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Literal, TextIO
+from typing import Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from poller.redaction import redact
-
-Level = Literal["debug", "info", "warning", "error"]
-Format = Literal["auto", "console", "json"]
-
 
 NOISY: Final = (
     "aiobotocore", "aiohttp.access", "alembic", "apprise", "asyncio", "boto3", "botocore", "markdown_it", "requests",

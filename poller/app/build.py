@@ -6,9 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
 
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
+from poller.core.cohorts import Cohort, Member
 from poller.core.drafts import Place
 from poller.core.errors import ConfigError
 from poller.core.overdue import Terms
@@ -21,11 +25,12 @@ from poller.polling.rules import Rule
 from poller.polling.scope import Scope
 from poller.polling.twins import Twins
 from poller.ports import Clock
-from poller.settings.model import AwsSettings, Settings, WatchSettings
+from poller.settings.model import AwsSettings, CohortSettings, Settings, WatchSettings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
 from poller.settings.texts import RunName, run_name
 
-Chance = Callable[[], float]
+if TYPE_CHECKING:
+    from poller.healthomics.service import HealthOmics
 
 
 @dataclass(slots=True)
@@ -45,6 +50,12 @@ class Parts:
         """What runs for each scope, by the name of the part."""
         return {f"poll {scope.name}": scope.run for scope in self.scopes}
 
+    async def finish_looks(self) -> None:
+        """Look no more, and return once the answers in flight are committed. The caller sets the deadline."""
+        async with anyio.create_task_group() as finishing:
+            for scope in self.scopes:
+                finishing.start_soon(scope.finish_looks)
+
     @property
     def addresses(self) -> list[Address]:
         """What a run's name is held against, scope by scope: how each is called, and where it is known to be."""
@@ -52,6 +63,14 @@ class Parts:
             Address(scope.name, scope.place.region, scope.account_id or account_of(aws))
             for scope, aws in zip(self.scopes, self.settings.aws, strict=True)
         ]
+
+    def cohorts(self) -> list[Cohort]:
+        """The cohorts of the configuration, and the batches that are followed: those of merged scopes in the first."""
+        found = [cohort_of(one) for one in self.settings.cohort]
+        for scope, watches in zip(self.scopes, watches_by_scope(self.settings), strict=True):
+            batch_ids = dict.fromkeys(batch_id for watch in watches for batch_id in watch.batch_ids)
+            found += [Cohort(batch_id, batch_id=batch_id, scope=scope.acting.name) for batch_id in batch_ids]
+        return list({one.key: one for one in found}.values())
 
     def scope_of(self, run: RunName) -> Scope:
         """The scope of a run as somebody named it. Raises: ConfigError if that is none, or could be several."""
@@ -68,7 +87,6 @@ async def open_parts(
     *,
     holder: str | None = None,
     clock: Clock | None = None,
-    chance: Chance | None = None,
     more_outlets: Sequence[Outlet] = (),
 ) -> AsyncIterator[Parts]:
     """Put a poller together, and close what it opened at the end.
@@ -77,9 +95,7 @@ async def open_parts(
     name; `more_outlets` are sinks that come as objects, not as settings.
     Raises: ConfigError, StoreError.
     """
-    from poller.aws import AwsSessions
-    from poller.healthomics.service import HealthOmics
-    from poller.sinks.registry import load_sink
+    from poller.sinks.registry import close_sink, make_sink
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
@@ -94,36 +110,25 @@ async def open_parts(
         for one in configured:
             same = next((outlet for outlet in outlets if outlet.settings == one), None)
             omit = (*settings.privacy.omit, *one.omit)
-            made.append(same or Outlet(load_sink(one.type)(one, tools), one, omit))
+            made.append(same or Outlet(make_sink(one, tools), one, omit))
         outlets[:] = made
         return [*made, *more_outlets]
 
     store = open_store(settings.store.url, directory=directory)
-    foundation = foundation_of(store, clock, chance or random.random)
+    foundation = foundation_of(store, clock, random.random)
     try:
         await store.open()
         if holder is not None:
             await store.hold(holder)
         include = tuple(settings.privacy.include)
         scopes = []
-        watched = watches_by_scope(settings)
-        for aws, region, watches in zip(settings.aws, resolve_regions(settings), watched, strict=True):
-            service = HealthOmics(
-                AwsSessions(now=clock.now),
-                clock,
-                region=region,
-                profile=aws.profile,
-                role_arn=aws.role_arn,
-                external_id=aws.external_id,
-                endpoint_url=aws.endpoint_url,
-                logs_endpoint_url=aws.logs_endpoint_url,
-                include=include,
-            )
+        for name, region, aws, watches in configured_scopes(settings):
+            service = service_of(aws, region, clock, include)
             services.append(service)
             scopes.append(
                 Scope(
                     foundation,
-                    place=Place(scope_name(aws, region), region, None),
+                    place=Place(name, region, None),
                     service=service,
                     instance=settings.daemon.instance,
                     pace=pace_of(settings),
@@ -141,9 +146,7 @@ async def open_parts(
         for service in services:
             await service.close()
         for outlet in outlets:
-            close = getattr(outlet.sink, "close", None)
-            if close is not None:
-                await close()
+            await close_sink(outlet.sink)
         await tools.close()
         await store.close()
 
@@ -169,21 +172,46 @@ def resolve_region(aws: AwsSettings) -> str:
     return str(region)
 
 
-def resolve_regions(settings: Settings) -> list[str]:
-    """The region of each `[[aws]]`, in their order. Raises: ConfigError, also if two scopes would have one name."""
-    regions = [resolve_region(aws) for aws in settings.aws]
-    names = [scope_name(aws, region) for aws, region in zip(settings.aws, regions, strict=True)]
+class ConfiguredScope(NamedTuple):
+    """An `[[aws]]` table: how the record names the scope, where that is, and what is watched in it."""
+
+    name: str
+    region: str
+    aws: AwsSettings
+    watches: tuple[WatchSettings, ...]
+
+
+def configured_scopes(settings: Settings) -> list[ConfiguredScope]:
+    """The scopes of a configuration, in its order. Raises: ConfigError, also if two of them would have one name."""
+    scopes: list[ConfiguredScope] = []
+    for aws, watches in zip(settings.aws, watches_by_scope(settings), strict=True):
+        region = resolve_region(aws)
+        scopes.append(ConfiguredScope(aws.name or region, region, aws, watches))
+    names = [scope.name for scope in scopes]
     for place, name in enumerate(names):
         if name in names[:place]:
             raise ConfigError(
                 f"[[aws]] tables number {names.index(name) + 1} and {place + 1} are both {name}: name them"
             )
-    return regions
+    return scopes
 
 
-def scope_name(aws: AwsSettings, region: str) -> str:
-    """How the record names a scope: as the table does, else by its region."""
-    return aws.name or region
+def service_of(aws: AwsSettings, region: str, clock: Clock, include: tuple[str, ...] = ()) -> "HealthOmics":
+    """HealthOmics as a table says that it is asked. Args: `include` are the private fields that are kept."""
+    from poller.aws import AwsSessions
+    from poller.healthomics.service import HealthOmics
+
+    return HealthOmics(
+        AwsSessions(now=clock.now),
+        clock,
+        region=region,
+        profile=aws.profile,
+        role_arn=aws.role_arn,
+        external_id=aws.external_id,
+        endpoint_url=aws.endpoint_url,
+        logs_endpoint_url=aws.logs_endpoint_url,
+        include=include,
+    )
 
 
 def pace_of(settings: Settings) -> Pace:
@@ -196,6 +224,20 @@ def pace_of(settings: Settings) -> Pace:
         blind_after=polling.blind_after,
         vanish_deadline=polling.vanish_deadline,
         discover_ended=polling.discover_ended,
+    )
+
+
+def cohort_of(settings: CohortSettings) -> Cohort:
+    """A `[[cohort]]`, as the engine reads it."""
+    names = [run_name(text) for text in settings.run_ids]
+    return Cohort(
+        settings.name,
+        named=tuple(dict.fromkeys(Member(one.run_id, one.scope, one.region, one.account_id) for one in names)),
+        groups=settings.run_group_ids,
+        name_glob=settings.run_name,
+        tags=tuple(settings.tags.items()),
+        expected=settings.expected,
+        quiet=settings.quiet,
     )
 
 

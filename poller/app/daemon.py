@@ -18,12 +18,14 @@ from poller.app.http import serve_http
 from poller.core.drafts import poller_event
 from poller.core.errors import PollerError, StoreUnavailable
 from poller.core.event_data import PollerData
+from poller.delivery.cohorts import Cohorts
 from poller.delivery.outlet import Outlet
 from poller.polling.twins import whole_rules
 from poller.ports import Round
 from poller.settings.load import Loaded, load_settings
 from poller.settings.model import Settings
 from poller.settings.scopes import watches_anew
+from poller.sinks.registry import close_sink
 from poller.supervision import keep_running, start_running, start_side_by_side
 from poller.version import __version__
 
@@ -82,13 +84,14 @@ async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] =
             await start_side_by_side(asking, parts.polling, foundation)
             asking.start_soon(keep_running, "tidy", partial(_keep_tidy, parts), foundation, name="tidy")
             asking.start_soon(keep_running, "heartbeat", partial(_beat, parts), foundation, name="heartbeat")
+            if parts.cohorts():
+                cohorts = Cohorts(parts.cohorts, foundation)
+                asking.start_soon(keep_running, "cohorts", cohorts.run, foundation, name="cohorts")
             ready()
             await stop.wait()
             log.info("daemon.stopping", grace_seconds=grace)
             with anyio.move_on_after(min(ANSWERS_SECONDS, grace / 2)):
-                async with anyio.create_task_group() as finishing:
-                    for scope in parts.scopes:
-                        finishing.start_soon(scope.finish_looks)
+                await parts.finish_looks()
             asking.cancel_scope.cancel()
         with anyio.move_on_after(grace / 2):
             await parts.dispatcher.drained()
@@ -140,9 +143,8 @@ async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
     try:
         new = load_settings(path).settings
         outlets = parts.make_outlets(new.sinks)
-    except Exception as error:  # noqa: BLE001 - a sink of another package may raise anything while it is made
-        said = str(error) if isinstance(error, PollerError) else f"{type(error).__name__}: {error}"
-        log.error("config.refused", path=str(path), error=said, then="the daemon goes on as it was")
+    except PollerError as error:
+        log.error("config.refused", path=str(path), error=str(error), then="the daemon goes on as it was")
         return current
     before = parts.dispatcher.outlets
     changed = [name for name in RELOADABLE if getattr(new, name) != getattr(current, name)]
@@ -174,12 +176,10 @@ def _watch_anew(parts: Parts, new: Settings) -> None:
 
 async def _closed(outlet: Outlet) -> None:
     """Free what a sink that left had opened; what it raises then is its own affair."""
-    close = getattr(outlet.sink, "close", None)
-    if close is not None:
-        try:
-            await close()
-        except Exception:
-            log.exception("sink.close_failed", sink=outlet.name)
+    try:
+        await close_sink(outlet.sink)
+    except Exception:
+        log.exception("sink.close_failed", sink=outlet.name)
 
 
 async def _keep_tidy(parts: Parts) -> None:

@@ -27,10 +27,10 @@ from poller.core.events import Event, short_type
 from poller.core.runs import KnownRun
 from poller.core.sight import Sight
 from poller.core.values import SinkSettings, parse_duration
-from poller.delivery.listeners import Callback, Listener, follow_events
+from poller.delivery.listeners import Listener, follow_events
 from poller.delivery.outlet import Outlet
 from poller.polling.scope import Scope
-from poller.ports import Clock
+from poller.ports import Callback, Clock
 from poller.settings.event_names import misspelt_event
 from poller.settings.load import settings_from
 from poller.settings.model import Settings
@@ -135,13 +135,12 @@ class Poller:
         if self._entered:
             raise PollerError("a Poller is entered once; make another one")
         self._entered = True
-        held = holder_name() if self.settings.store.url not in ("sqlite://", "sqlite:///:memory:") else None
         try:
             self._parts = parts = await self._opened.enter_async_context(
                 open_parts(
                     self.settings,
                     Path.cwd(),
-                    holder=held,
+                    holder=holder_name(),
                     clock=self._clock,
                     more_outlets=_callback_outlets(self._callables, self.settings.sinks),
                 )
@@ -297,9 +296,7 @@ class Poller:
                     finishing.start_soon(listener.leave)
             return
         with anyio.move_on_after(ANSWERS_SECONDS):  # an answer that does not come must not take the callbacks' time
-            async with anyio.create_task_group() as finishing:
-                for scope in self._parts.scopes:
-                    finishing.start_soon(scope.finish_looks)
+            await self._parts.finish_looks()
         position = await self._parts.foundation.store.last_position()
         async with anyio.create_task_group() as finishing:
             finishing.start_soon(self._parts.dispatcher.drained)

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from poller.core.batches import BATCH_ENDS, BatchTransition
+from poller.core.cohorts import MOST_NAMED, Finished
 from poller.core.event_data import PollerData
-from poller.core.events import POLLER_PREFIX, RUN_PREFIX, PollerKind, bytes_of, event_id, stamp
+from poller.core.events import COHORT_FINISHED, POLLER_PREFIX, RUN_PREFIX, PollerKind, bytes_of, event_id, stamp
 from poller.core.runs import GroupFacts, GroupLimits, Json, Overdue, incarnation_of
 from poller.core.transitions import Transition
 
@@ -136,6 +137,40 @@ def batch_event(transition: BatchTransition, place: Place) -> Draft:
         data=data,
         incarnation=incarnation,
     )
+
+
+def cohort_event(finished: Finished) -> Draft:
+    """The draft that tells that a cohort has finished; the same whoever tells it of the same runs."""
+    cohort = finished.cohort
+    source = finished.source or f"urn:healthomics:cohort/{cohort.name}"
+    completed = finished.counts.get("completed", 0)
+    total = sum(finished.counts.values())
+    data: dict[str, Json] = {
+        "cohort": cohort.name,
+        "batch_id": cohort.batch_id,
+        "batch_arn": finished.source if (finished.source or "").startswith("arn:") else None,
+        "total_runs": total,
+        "counts": {name: finished.counts[name] for name in sorted(finished.counts)},
+        "all_completed": completed == total,
+        "not_completed": [
+            {
+                "run_id": one.run_id,
+                "run_arn": one.source if one.source.startswith("arn:") else None,
+                "run_uuid": one.run_uuid,
+                "name": one.name,
+                "end": one.state,
+                "failure_reason": one.failure_reason,
+            }
+            for one in finished.others[:MOST_NAMED]
+        ],
+        "not_completed_runs": total - completed,
+        "first_at": stamp(finished.first_at),
+        "occurred_at": stamp(finished.last_at),
+        "observed_at": stamp(finished.observed_at),
+    }
+    key = cohort.key if cohort.batch_id is None else ""  # a batch is known by its ARN and uuid to everybody
+    identity = event_id(source, finished.incarnation, COHORT_FINISHED, key)
+    return Draft(identity, source, COHORT_FINISHED, cohort.batch_id or cohort.name, finished.last_at, data)
 
 
 def poller_event(kind: PollerKind, data: PollerData) -> Draft:

@@ -152,6 +152,38 @@ class BatchData(BaseModel):
     redacted: list[str] | None = Field(None, description="Fields that are null because they were left out.")
 
 
+class NotCompleted(BaseModel):
+    """A run of a cohort that did not complete."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=_never_missing)
+
+    run_id: str
+    run_arn: str | None = None
+    run_uuid: str | None = None
+    name: str | None = None
+    end: str = Field(description="failed, cancelled, deleted, vanished, unreachable or replaced.")
+    failure_reason: str | None = None
+
+
+class CohortData(BaseModel):
+    """`data` of `healthomics.cohort.finished`: how the runs of a cohort ended. What is unknown is null."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=_never_missing)
+
+    cohort: str = Field(description="Its name in the configuration, or the batch's id.")
+    batch_id: str | None = Field(description="The batch that it is; null for a [[cohort]].")
+    batch_arn: str | None = None
+    total_runs: int = Field(description="How many runs it had.")
+    counts: dict[str, int] = Field(description="Its runs by how they ended.")
+    all_completed: bool = Field(description="Whether every one of them completed.")
+    not_completed: list[NotCompleted] = Field(description="Those that did not, the first hundred by id.")
+    not_completed_runs: int = Field(description="How many did not.")
+    first_at: datetime = Field(description="When the first of them was first told to be somewhere.")
+    occurred_at: datetime = Field(description="When the last of them ended.")
+    observed_at: datetime = Field(description="When it was clear that it was the last one.")
+    redacted: list[str] | None = Field(None, description="Fields that are null because they were left out.")
+
+
 class CloudEvent(BaseModel):
     """A CloudEvents 1.0 record in JSON structured mode (application/cloudevents+json)."""
 
@@ -167,4 +199,4 @@ class CloudEvent(BaseModel):
     sequence: Annotated[str, Field(pattern=r"^[0-9]{10,}$")] | SkipJsonSchema[None] = Field(
         None, description="Place among the events of this incarnation, from 0000000001; missing where it has none."
     )
-    data: RunData | BatchData | PollerData
+    data: RunData | BatchData | CohortData | PollerData

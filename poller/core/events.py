@@ -33,7 +33,8 @@ RUN_TYPES: Final = (
 PollerKind = Literal["blind", "recovered", "sink_failing", "sink_recovered", "heartbeat"]
 POLLER_KINDS: Final[tuple[PollerKind, ...]] = get_args(PollerKind)
 POLLER_TYPES: Final = tuple(POLLER_PREFIX + kind for kind in POLLER_KINDS)
-EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, *POLLER_TYPES)
+COHORT_FINISHED: Final = "healthomics.cohort.finished"
+EVENT_TYPES: Final = (*RUN_TYPES, *BATCH_TYPES, COHORT_FINISHED, *POLLER_TYPES)
 """Every type of event that is told."""
 PRIVATE_FIELDS: Final = ("parameters", "definition", "engineSettings", "sessionPolicy")
 """GetRun members that are neither stored nor sent unless `[privacy] include` names them."""
@@ -125,11 +126,14 @@ class Event:
 
     def without(self, omitted: Sequence[str]) -> "Event":
         """The event with fields of `data` set to null and named in `data.redacted`; itself if none of them is there."""
-        present = [name for name in omitted if name in self.data]
+        others = self.data.get("not_completed") or ()
+        present = [name for name in omitted if name in self.data or any(name in one for one in others)]
         if not present:
             return self
         redacted = sorted({*self.data.get("redacted", ()), *present})
-        data = {**self.data, **dict.fromkeys(present), "redacted": redacted}
+        data = {**self.data, **{name: None for name in present if name in self.data}, "redacted": redacted}
+        if others:
+            data["not_completed"] = [{**one, **{name: None for name in present if name in one}} for one in others]
         body = bytes_of({**self.attributes, "data": data})
         return Event(body, position=self.position, recorded_at=self.recorded_at, replay=self.replay)
 

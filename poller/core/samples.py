@@ -19,10 +19,21 @@ from poller.core.batches import (
     KnownBatch,
     observe_batch,
 )
-from poller.core.drafts import Place, batch_event, event_of, poller_event
+from poller.core.cohorts import Cohort, Ended, Finished
+from poller.core.drafts import Place, batch_event, cohort_event, event_of, poller_event
 from poller.core.endings import refuse, vanish
-from poller.core.event_data import BatchData, PollerData, RunData
-from poller.core.events import EVENT_TYPES, NAMESPACE, POLLER_KINDS, RUN_PREFIX, RUN_TYPES, Event, short_type, stamp
+from poller.core.event_data import BatchData, CohortData, PollerData, RunData
+from poller.core.events import (
+    COHORT_FINISHED,
+    EVENT_TYPES,
+    NAMESPACE,
+    POLLER_KINDS,
+    RUN_PREFIX,
+    RUN_TYPES,
+    Event,
+    short_type,
+    stamp,
+)
 from poller.core.machine import observe
 from poller.core.overdue import Limit, tell_overdue
 from poller.core.runs import Json, KnownRun, Snapshot
@@ -64,6 +75,10 @@ def sample_event(
         draft = batch_event(_batch_transition(event_type, at), SAMPLE_PLACE)
         draft = replace(draft, data={**draft.data, **_fields_of(BatchData, overrides)})
         return Event(draft.to_json(1), position=position, recorded_at=at)
+    if event_type == COHORT_FINISHED:
+        draft = cohort_event(_finished_cohort(run_id, at))
+        draft = replace(draft, data={**draft.data, **_fields_of(CohortData, overrides)})
+        return Event(draft.to_json(None), position=position, recorded_at=at)
     if RUN_PREFIX + name not in RUN_TYPES:
         names = ", ".join(short_type(known) for known in SAMPLE_TYPES)
         raise ValueError(f'there is no event "{kind}"; there are {names}')
@@ -173,6 +188,18 @@ def _fields(run_id: str, at: datetime) -> Mapping[str, Json]:
     }
 
 
+def _finished_cohort(run_id: str, at: datetime) -> Finished:
+    """A cohort of 96 runs of which one failed."""
+    return Finished(
+        Cohort("plate-7", name_glob="plate-7-*", expected=96),
+        counts={"completed": 95, "failed": 1},
+        others=[Ended(run_id, SAMPLE_PLACE.source_of(run_id), None, "plate-7-h12", "failed", "RUN_TASK_FAILED")],
+        first_at=at - timedelta(minutes=95),
+        last_at=at,
+        observed_at=at + _LATENCY,
+    )
+
+
 def _batch_transition(event_type: str, at: datetime) -> BatchTransition:
     """A batch of 96 runs that enters the status of this type, seen in the one before."""
     statuses = list(BATCH_RANK)
@@ -229,7 +256,7 @@ def _poller_data(kind: str, at: datetime) -> dict[str, Any]:
 
 
 def _fields_of(
-    model: type[RunData] | type[BatchData] | type[PollerData], overrides: Mapping[str, Json]
+    model: type[RunData] | type[BatchData] | type[CohortData] | type[PollerData], overrides: Mapping[str, Json]
 ) -> Mapping[str, Json]:
     unknown = sorted(overrides.keys() - model.model_fields.keys())
     if unknown:

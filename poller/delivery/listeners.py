@@ -1,6 +1,6 @@
 """Listeners of a library: they read the record, each at its own pace, each event once. Nothing is owed to them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -11,10 +11,9 @@ from poller.core.events import Event, short_type
 from poller.core.routing import Route
 from poller.delivery.attempts import never_cancelling
 from poller.foundation import Foundation
+from poller.ports import Callback
 
 log = structlog.get_logger("poller.delivery")
-
-Callback = Callable[[Event], Awaitable[object] | object]
 
 PAGE: Final = 200
 

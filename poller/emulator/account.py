@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
 from poller.emulator.batch_specs import BatchOptions, BatchSpec, LifeOf, Numbered
 from poller.emulator.batches import Batches, BatchTransition
@@ -31,12 +31,23 @@ from poller.emulator.world import Transition, World
 Lives = Life | str | None | Callable[[int], Life]
 
 
+class AccountOptions(TypedDict, total=False):
+    """What an emulator takes beside its scenario; the meaning of each is told at `Emulator`."""
+
+    speed: float
+    seed: int
+    account_id: str
+    region: str
+    quota_per_second: Mapping[str, float] | float | None
+    now: Callable[[], datetime]
+
+
 def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
 class Account:
-    """A HealthOmics of one account and region. Its arguments are those of `Emulator`."""
+    """A HealthOmics of one account and region. Its options are told at `Emulator`."""
 
     def __init__(
         self,
@@ -88,9 +99,14 @@ class Account:
             self._faults.add_outage(outage, now)
         self._quota.call_foreign(self.scenario.foreign_calls_per_second, now)
         for spec in self.scenario.runs:
-            self._world.start(spec, self._instant())
+            self.start_run_as(spec)
         for batch in self.scenario.batches:
             self.start_batch_as(batch)
+
+    @property
+    def region(self) -> str:
+        """Whose ARNs it gives."""
+        return self._world.region
 
     # Runs
 
@@ -101,8 +117,16 @@ class Account:
         Options are those of `RunSpec`. Raises: Refused for an id in use or no room; KeyError for an unknown life's
         name.
         """
-        spec = RunSpec(life=life if isinstance(life, Life) else self._life_named(life, self._rng), **options)
+        made = life if isinstance(life, Life) else self._life_named(life, self._rng)
+        return self.start_run_as(RunSpec(life=made, **options))
+
+    def start_run_as(self, spec: RunSpec) -> str:
+        """As `start_run`, of a run that is written down already, as those of a scenario are."""
         return self._world.start(spec, self._instant()).id
+
+    def usual_life(self) -> Life:
+        """The life of a run that is started without one: the scenario's default, or one drawn by chance."""
+        return self._life_named(None, self._rng)
 
     def start_runs(
         self, number: int, life: Life | str | None = None, *, every: float = 0.0, **options: Unpack[RunOptions]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import socket
 import struct
 from typing import Final, NoReturn
 from urllib.parse import parse_qs
-from uuid import UUID
+from uuid import uuid4
 from xml.sax.saxutils import escape
 
 from aiohttp import web
@@ -117,4 +116,4 @@ def reset(request: web.BaseRequest) -> NoReturn:
 
 
 def _request_id() -> str:
-    return str(UUID(int=random.getrandbits(128), version=4))  # not the seeded chance: calls must not change lives
+    return str(uuid4())  # not the seeded chance: calls must not change lives

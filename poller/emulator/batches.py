@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 from poller.emulator.batch_specs import BatchSpec, any_life
-from poller.emulator.chance import chance
-from poller.emulator.errors import Refused
+from poller.emulator.chance import chance, id_by, uuid_by
+from poller.emulator.errors import Refused, not_found
 from poller.emulator.instants import datetime_of
 from poller.emulator.lists import KeyMaker
 from poller.emulator.lives import ENDS, GONE
@@ -118,7 +117,7 @@ class Batches:
         batch = Batch(
             spec=spec,
             id=batch_id,
-            uuid=str(UUID(int=rng.getrandbits(128), version=4)),
+            uuid=uuid_by(rng),
             scope=self.world.scope,
             key=self._keys.key(created),
             created=created,
@@ -141,7 +140,7 @@ class Batches:
         """Raises: Refused (ResourceNotFoundException)."""
         batch = self._present.get(batch_id)
         if batch is None:
-            raise Refused("ResourceNotFoundException", f"Batch {batch_id} not found")
+            raise not_found(f"Batch {batch_id}")
         return batch
 
     def find(self, batch_id: str) -> Batch | None:
@@ -279,7 +278,7 @@ class Batches:
 
     def _present_run(self, run: Run) -> Run:
         if self.world.find(run.id) is not run:
-            raise Refused("ResourceNotFoundException", f"Run {run.id} not found")
+            raise not_found(f"Run {run.id}")
         return run
 
     # Its counters
@@ -317,7 +316,7 @@ class Batches:
 
     def _free_id(self) -> str:
         while True:
-            batch_id = str(self._rng.randrange(1_000_000, 10_000_000))
+            batch_id = id_by(self._rng)
             if batch_id not in self._ids:
                 return batch_id
 

@@ -114,12 +114,9 @@ def _done(emulator: Emulator, request: web.BaseRequest, parts: list[str], body: 
 
 def _start(emulator: Emulator, table: Mapping[str, Any]) -> list[str]:
     specs = runs_of(table, "run", emulator.scenario.lives, chance())
-    ids = []
-    for spec in specs:
-        options: Any = {member.name: getattr(spec, member.name) for member in dataclasses.fields(spec)}
-        life = options.pop("life")
-        ids.append(emulator.start_run(life if "life" in table else None, **options))
-    return ids
+    if "life" in table:
+        return [emulator.start_run_as(spec) for spec in specs]
+    return [emulator.start_run_as(dataclasses.replace(spec, life=emulator.usual_life())) for spec in specs]
 
 
 def _set(emulator: Emulator, table: Mapping[str, Any]) -> None:

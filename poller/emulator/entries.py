@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered, Pace, any_life
@@ -123,9 +123,7 @@ def quota_of(value: object, where: str) -> Mapping[str, float] | float | None:
 
 def lags_of(value: object, where: str) -> dict[str, float]:
     """Seconds by operation."""
-    table = typed(value, dict, where)
-    known(table, set(OPERATIONS), where)
-    return {operation: seconds_of(lag, f"{where}.{operation}") for operation, lag in table.items()}
+    return _by_operation(value, where, seconds_of)
 
 
 def batch_of(table: object, where: str, lives: Mapping[str, Life], rng: random.Random, pace: Pace) -> BatchSpec:
@@ -216,9 +214,13 @@ def outage_of(table: object, where: str) -> Outage:
 
 def rates_of(value: object, where: str) -> dict[str, float]:
     """Calls per second by operation."""
+    return _by_operation(value, where, number_of)
+
+
+def _by_operation(value: object, where: str, read: Callable[[object, str], float]) -> dict[str, float]:
     table = typed(value, dict, where)
     known(table, set(OPERATIONS), where)
-    return {operation: number_of(rate, f"{where}.{operation}") for operation, rate in table.items()}
+    return {operation: read(number, f"{where}.{operation}") for operation, number in table.items()}
 
 
 def choice_of(value: object, choices: Collection[str], where: str) -> str:

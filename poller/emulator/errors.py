@@ -61,5 +61,6 @@ def not_valid(member: str, value: object, constraint: str) -> Refused:
     )
 
 
-def not_found(run_id: str) -> Refused:
-    return Refused("ResourceNotFoundException", f"Run {run_id} not found")
+def not_found(what: str) -> Refused:
+    """There is none of that name; `what`: such as "Run 1234567"."""
+    return Refused("ResourceNotFoundException", f"{what} not found")

@@ -31,7 +31,8 @@ Kind = Literal[
     "short_page",  # a list ends after `items` items, none by default, with a token although nothing may follow
 ]
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
-NAMED_IN: Final = ("header", "body")
+NamedIn = Literal["header", "body"]
+NAMED_IN: Final[tuple[str, ...]] = get_args(NamedIn)
 OPERATIONS: Final = (
     "GetRun",
     "ListRuns",
@@ -98,7 +99,7 @@ class Fault:
     code: str = "InternalServerException"
     message: str | None = None
     http_status: int | None = None
-    named_in: Literal["header", "body"] = "header"
+    named_in: NamedIn = "header"
     retry_after: float | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, TypedDict
 
-from poller.emulator.errors import Refused
+from poller.emulator.errors import not_found
 from poller.emulator.instants import micro_stamp
 from poller.emulator.lives import ENDS, GONE, Step
 from poller.emulator.runs import Run
@@ -72,7 +72,7 @@ class Groups:
     def get(self, group_id: str) -> tuple[RunGroup, int]:
         """The group and when it was created. Raises: Refused (ResourceNotFoundException)."""
         if group_id not in self._declared:
-            raise Refused("ResourceNotFoundException", f"Run group {group_id} not found")
+            raise not_found(f"Run group {group_id}")
         return self._declared[group_id]
 
     def must_wait(self, run: Run, status: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from poller.emulator.keys import Keys
 from poller.emulator.lives import GONE
@@ -15,7 +15,7 @@ from poller.emulator.runs import Run
 
 Order = Literal["newest", "oldest", "arbitrary"]
 Shown = Callable[[Run], bool]
-ORDERS: Final = ("newest", "oldest", "arbitrary")
+ORDERS: Final[tuple[str, ...]] = get_args(Order)
 SCRAMBLE: Final = 0x9E3779B97F4A7C15F39CD  # odd, so that multiplying by it modulo a power of two keeps keys apart
 KEY_BITS: Final = 84
 NO_KEYS: Final = Keys()

@@ -13,14 +13,14 @@ import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 from poller.emulator.errors import Refused, not_valid
 from poller.emulator.instants import SECOND
 from poller.emulator.requests import Conditions, Request
 
 Mode = Literal["cursor", "offset"]
-MODES: Final = ("cursor", "offset")
+MODES: Final[tuple[str, ...]] = get_args(Mode)
 PAGE: Final = 100
 BEGINNING: Final = -1  # a cursor before all keys
 

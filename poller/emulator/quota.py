@@ -88,20 +88,16 @@ class Quota:
     def __init__(
         self,
         per_second: Mapping[str, float] | float | None,
-        burst_seconds: float = 1.0,
         *,
-        foreign_per_second: Mapping[str, float] | None = None,
-        now: int = 0,
         rng: random.Random | None = None,
     ) -> None:
         self._rng = rng if rng is not None else chance(0)
-        self._per_second, self._burst_seconds = per_second, burst_seconds
+        self._per_second = per_second
         self._buckets: dict[str, TokenBucket] = {}
         self._foreign: dict[str, ForeignCalls] = {}
         rates = per_second.values() if isinstance(per_second, Mapping) else () if per_second is None else (per_second,)
         for rate in rates:
-            _demand(rate, self._burst(rate))
-        self.call_foreign(foreign_per_second or {}, now)
+            _demand(rate, _burst(rate))
 
     @property
     def per_second(self) -> Mapping[str, float] | float | None:
@@ -116,7 +112,7 @@ class Quota:
 
     def change(self, per_second: Mapping[str, float] | float | None, now: int) -> None:
         """Other quotas from now on, as for a new one; what is left in a bucket stays in it."""
-        changed = Quota(per_second, self._burst_seconds)  # refuses what is not a quota
+        changed = Quota(per_second)  # refuses what is not a quota
         for name in self._foreign:
             self._let_others_call(name, now)
         self._per_second = per_second
@@ -125,7 +121,7 @@ class Quota:
             if rate is None:
                 del self._buckets[name]
             else:
-                bucket.change(rate, self._burst(rate), now)
+                bucket.change(rate, _burst(rate), now)
 
     def call_foreign(self, per_second: Mapping[str, float], now: int) -> None:
         """From now on others in the account make so many calls a second of these operations, and of no others.
@@ -184,11 +180,13 @@ class Quota:
         if rate is None:
             return None
         if name not in self._buckets:
-            self._buckets[name] = TokenBucket(rate, self._burst(rate))
+            self._buckets[name] = TokenBucket(rate, _burst(rate))
         return self._buckets[name]
 
-    def _burst(self, rate: float) -> float:
-        return max(1.0, rate * self._burst_seconds)
+
+def _burst(rate: float) -> float:
+    """What may be asked at once: as much as in a second."""
+    return max(1.0, rate)
 
 
 def _demand(rate: float, burst: float) -> None:

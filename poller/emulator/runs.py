@@ -31,6 +31,7 @@ class RunOptions(TypedDict, total=False):
     item_fields: Mapping[str, object]
 
 
+USUAL_WORKFLOW: Final = "4074992"
 NOTHING: Final[Mapping[str, Any]] = {}  # one for all runs that say nothing, since there may be very many
 
 
@@ -58,7 +59,7 @@ class RunSpec:
     tags: Mapping[str, str] = field(default_factory=_nothing)
     run_group_id: str | None = None
     batch_id: str | None = None
-    workflow_id: str = "4074992"
+    workflow_id: str = USUAL_WORKFLOW
     workflow_name: str | None = "emulated"
     workflow_version_name: str | None = None
     retention_mode: str = "RETAIN"

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
-from datetime import datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 from urllib.parse import parse_qs
 
 from aiohttp import web
 
 from poller.emulator import answers, control
-from poller.emulator.account import Account, wall_clock
+from poller.emulator.account import Account, AccountOptions
 from poller.emulator.answers import IDENTITY
 from poller.emulator.calls import Call
-from poller.emulator.errors import Refused
+from poller.emulator.errors import Refused, not_found
 from poller.emulator.faults import Asked, Fault
 from poller.emulator.requests import Request, routed
 from poller.emulator.scenario import Scenario
@@ -32,8 +30,9 @@ R = TypeVar("R")
 class Emulator(Account):
     """A HealthOmics of one account and region, at `url` while its context is open.
 
-    `scenario`: what it starts with. `speed`: divides the durations of lives; times in answers are those of the wall
-    clock `now`. `seed`: of ids, random lives and chance. `quota_per_second`: calls per second of each operation, or by
+    `scenario`: what it starts with. `host`, `port`: where it listens; 0: on any free port. `speed`: divides the
+    durations of lives; times in answers are those of the wall clock `now`. `seed`: of ids, random lives and chance.
+    `account_id`, `region`: whose ARNs it gives. `quota_per_second`: calls per second of each operation, or by
     operation; None: as the scenario says, and without limit where it says nothing (`SERVICE_QUOTAS` are the service's
     own defaults, `{}` is no limit whatever the scenario says).
 
@@ -47,22 +46,9 @@ class Emulator(Account):
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        speed: float = 1.0,
-        seed: int = 0,
-        account_id: str = "123456789012",
-        region: str = "us-east-1",
-        quota_per_second: Mapping[str, float] | float | None = None,
-        now: Callable[[], datetime] = wall_clock,
+        **options: Unpack[AccountOptions],
     ) -> None:
-        super().__init__(
-            scenario,
-            speed=speed,
-            seed=seed,
-            account_id=account_id,
-            region=region,
-            quota_per_second=quota_per_second,
-            now=now,
-        )
+        super().__init__(scenario, **options)
         self._host, self._port = host, port
         self._runner: web.ServerRunner | None = None
         self._listener: asyncio.Server | None = None
@@ -105,6 +91,17 @@ class Emulator(Account):
             raise RuntimeError("the emulator is not running: open it with `async with`")
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment, so that boto3 or the AWS CLI in it talk to the emulator."""
+        return {
+            "AWS_ENDPOINT_URL_OMICS": self.url,
+            "AWS_ENDPOINT_URL_STS": self.url,
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": "emulated",
+            "AWS_SECRET_ACCESS_KEY": "emulated",
+        }
 
     def down(self) -> None:
         """Be unreachable: open connections are reset, new ones refused, until `up()`. Runs go on living."""
@@ -164,8 +161,7 @@ class Emulator(Account):
                     return self._close(call, fault.code or str(fault.http_status), answers.faulty(fault, operation))
                 case "hidden" if asked.run_id is not None or operation == "GetBatch":
                     what = f"Run {asked.run_id}" if asked.run_id is not None else f"Batch {asked.batch_id}"
-                    code = "ResourceNotFoundException"
-                    return self._close(call, code, answers.error(code, f"{what} not found"))
+                    return self._refuse(call, not_found(what))
                 case "stale":
                     stale = fault.seconds
                 case "short_page":
@@ -179,11 +175,15 @@ class Emulator(Account):
             else:
                 answer = self._service.answer(wanted, self._instant(), items=items, stale=stale, short=short)
         except Refused as refused:
-            return self._close(call, refused.code, answers.error(refused.code, refused.message, operation=operation))
+            return self._refuse(call, refused)
         if spoiling is not None:
             self._close(call, spoiling.kind, None)
             return await answers.spoil(request, answer, spoiling)
         return self._close(call, str(answer.status), answers.good(answer, operation))
+
+    def _refuse(self, call: Call, refused: Refused) -> web.Response:
+        error = answers.error(refused.code, refused.message, operation=call.operation)
+        return self._close(call, refused.code, error)
 
     def _close(self, call: Call, outcome: str, response: R) -> R:
         self._log.closed(call, outcome, self._instant())

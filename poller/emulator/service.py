@@ -6,7 +6,6 @@ Those about batches are in `batch_operations.py`.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -22,8 +21,6 @@ from poller.emulator.lists import Filters
 from poller.emulator.lives import STATUSES, Life
 from poller.emulator.paging import Paging
 from poller.emulator.requests import (
-    DIGITS,
-    DIGITS_WANTED,
     Answer,
     Conditions,
     Request,
@@ -36,8 +33,6 @@ from poller.emulator.runs import Run
 from poller.emulator.starting import LIFE_TAG, request_of, run_asked, spec_of
 from poller.emulator.tasks import tasks_of
 from poller.emulator.world import World
-
-__all__ = ["Request", "Service"]  # a caller needs both
 
 TASK_STATUSES: Final = STATUSES - {"DELETED"}
 
@@ -56,13 +51,12 @@ class Service:
         world: World,
         new_life: Callable[[str | None], Life],
         *,
-        batches: Batches | None = None,
-        paging: Paging | None = None,
+        batches: Batches,
+        paging: Paging,
         pace: Pace | None = None,
     ) -> None:
         self.world, self._new_life = world, new_life
-        self.batches = batches if batches is not None else Batches(world, random.Random(0))  # noqa: S311  # plausible ids
-        self.paging = paging if paging is not None else Paging()
+        self.paging = paging
         self._operations: Mapping[str, Operation] = {
             "GetRun": self._get_run,
             "ListRuns": self._list_runs,
@@ -72,7 +66,7 @@ class Service:
             "CancelRun": self._cancel_run,
             "DeleteRun": self._delete_run,
             "GetRunGroup": self._get_run_group,
-            **BatchOperations(self.batches, self.paging, new_life, pace or {}).by_name,
+            **BatchOperations(batches, paging, new_life, pace or {}).by_name,
         }
 
     def answer(
@@ -143,15 +137,13 @@ class Service:
         return wire.listed([wire.encode(wire.task_item(run, task, index)) for task, index in page], token)
 
     def _get_run_task(self, request: Request, conditions: Conditions) -> Answer:
-        task_id = request.ids["taskId"]
-        if not DIGITS.fullmatch(task_id):
-            raise not_valid("taskId", task_id, DIGITS_WANTED)
+        task_id = id_in_path(request, "taskId")
         run, _index = self._run(request, conditions)
         for task in tasks_of(run):
             index = task.index_at(conditions.instant)
             if task.id == task_id and index >= 0:
                 return Answer(200, wire.encode(wire.task_answer(run, task, index)))
-        raise Refused("ResourceNotFoundException", f"Task {task_id} of run {run.id} not found")
+        raise not_found(f"Task {task_id} of run {run.id}")
 
     def _start_run(self, request: Request, conditions: Conditions) -> Answer:
         asked = run_asked(request.body)
@@ -184,7 +176,7 @@ class Service:
         stale, then = conditions.stale, conditions.instant
         run = self.world.get_at(run_id, then) if stale else self.world.get(run_id)
         if not run.visible(request.operation, conditions.now):
-            raise not_found(run_id)
+            raise not_found(f"Run {run_id}")
         return run, run.index_at(then) if stale else run.index
 
 

@@ -10,7 +10,7 @@ from poller.emulator import wire
 from poller.emulator.errors import Refused, not_valid
 from poller.emulator.lives import Life
 from poller.emulator.requests import DIGITS, object_in
-from poller.emulator.runs import RunSpec
+from poller.emulator.runs import USUAL_WORKFLOW, RunSpec
 
 LIFE_TAG: Final = "emulator:life"  # a run started with this tag lives the scenario's life of that name
 SUBMISSION_TAG: Final = (
@@ -117,11 +117,7 @@ def batch_asked(body: bytes) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]
 
 def usual_setting(account_id: str) -> dict[str, Any]:
     """A defaultRunSetting for those to whom it does not matter."""
-    return {
-        "workflowId": "4074992",
-        "roleArn": f"arn:aws:iam::{account_id}:role/OmicsRole",
-        "outputUri": "s3://emulated-outputs/runs",
-    }
+    return {"workflowId": USUAL_WORKFLOW, **wire.usual_request(account_id)}
 
 
 def spec_of(asked: Mapping[str, Any], life: Life) -> RunSpec:

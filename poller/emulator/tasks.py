@@ -7,12 +7,11 @@ run fails for a task's fault its last task fails; where it is cancelled its task
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
-from uuid import UUID
 
+from poller.emulator.chance import chance, id_by, uuid_by
 from poller.emulator.instants import SECOND
 from poller.emulator.lives import ENDS, GONE
 from poller.emulator.runs import Moment, Run
@@ -71,12 +70,12 @@ def tasks_of(run: Run) -> list[Task]:
     begin, stop = actual
     planned = _window(run.planned if run.planned is not None else run.moments)
     end = None if planned is None else planned[1]
-    rng = random.Random(run.uuid)  # noqa: S311  # plausible numbers, not secrets
+    rng = chance(run.uuid)
     kinds = sorted(rng.sample(KINDS, rng.randint(2, len(KINDS))), key=KINDS.index)
     slot = ((begin + OPEN_WINDOW if end is None else end) - begin) / len(kinds)
     tasks = []
     for place, (name, cpus, memory, instance_type) in enumerate(kinds):
-        task_id, task_uuid = str(rng.randrange(1_000_000, 10_000_000)), str(UUID(int=rng.getrandbits(128), version=4))
+        task_id, task_uuid = id_by(rng), uuid_by(rng)
         at = begin + round(place * slot)
         moments = [
             TaskMoment(at, "PENDING"),

@@ -28,7 +28,6 @@ LIST_MEMBERS: Final = frozenset(
         "storageCapacity", "storageType", "creationTime", "startTime", "stopTime",
     }
 )  # fmt: skip
-OPEN: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING"})
 STORAGE_TYPE: Final = "STATIC"  # where nothing is said, after the model's text
 STATIC_CAPACITY_GIB: Final = 1200
 SENTENCES: Final = dict(FAILURES)
@@ -179,14 +178,18 @@ def configuration(run: Run) -> dict[str, str]:
     }
 
 
+def usual_request(account_id: str) -> dict[str, str]:
+    """What every run must be asked with, for those to whom it does not matter."""
+    return {"roleArn": f"arn:aws:iam::{account_id}:role/OmicsRole", "outputUri": "s3://emulated-outputs/runs"}
+
+
 def with_defaults(run: Run) -> dict[str, Any]:
     """The request of the run, with what the service takes where it says nothing (the model's text; STATIC is its
     default).
     """
     return {
+        **usual_request(_account(run)),
         "workflowType": "PRIVATE",
-        "roleArn": f"arn:aws:iam::{_account(run)}:role/OmicsRole",
-        "outputUri": "s3://emulated-outputs/runs",
         "parameters": {},
         "logLevel": "ALL",
         "storageType": STORAGE_TYPE,
@@ -227,8 +230,8 @@ def _capacity_gib(run: Run, *, ended: bool) -> int:
 def _failure(run: Run, scripted: Mapping[str, object]) -> dict[str, str]:
     """Code and sentence of a failed run, where its script does not word them."""
     reason = str(scripted.get("failureReason") or "WORKFLOW_RUN_FAILED")
-    task = failed_task(run)
-    if reason == "RUN_TASK_FAILED" and task is not None:
+    task = failed_task(run) if reason == "RUN_TASK_FAILED" else None
+    if task is not None:
         message = f"Run failed because task failed. Task name: {task.name}, task id: {task.id}"
     else:
         message = SENTENCES.get(reason) or f"The run failed: {reason}."

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
-from uuid import UUID
 
+from poller.emulator.chance import id_by, uuid_by
 from poller.emulator.errors import Refused, not_found
 from poller.emulator.groups import Groups, RunGroup, overruns
 from poller.emulator.instants import SECOND, datetime_of
@@ -211,7 +211,7 @@ class World:
         return Run(
             spec=spec,
             id=run_id,
-            uuid=spec.uuid or str(UUID(int=rng.getrandbits(128), version=4)),
+            uuid=spec.uuid or uuid_by(rng),
             scope=self.scope,
             key=self._keys.key(created),
             moments=lay_out(spec.life.steps, created, self.speed, {}),
@@ -268,7 +268,7 @@ class World:
         if self._freed:
             return self._freed.pop()
         while True:
-            run_id = str(rng.randrange(1_000_000, 10_000_000))
+            run_id = id_by(rng)
             if run_id not in self._incarnations:
                 return run_id
 
@@ -296,7 +296,7 @@ class World:
         """The run that holds the id now. Raises: Refused (ResourceNotFoundException)."""
         run = self._present.get(run_id)
         if run is None:
-            raise not_found(run_id)
+            raise not_found(f"Run {run_id}")
         return run
 
     def get_at(self, run_id: str, instant: int) -> Run:
@@ -304,7 +304,7 @@ class World:
         for run in self._incarnations.get(run_id, ()):
             if run.exists_at(run.index_at(instant)):
                 return run
-        raise not_found(run_id)
+        raise not_found(f"Run {run_id}")
 
     def page(
         self, filters: Filters, limit: int, after: int | None, shown: Shown | None = None, *, skip: int = 0

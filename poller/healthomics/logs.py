@@ -15,7 +15,7 @@ from poller.core.runs import created_together
 from poller.core.statuses import ENDS
 from poller.healthomics.manifest import GROUP, newest_first, run_of, stream_of, stream_prefix
 from poller.healthomics.parse import error_of
-from poller.ports import Clock, Manifest
+from poller.ports import Clock, Manifest, Spend
 
 FIRST_LINES: Final = 10
 """Lines of the first page: the run's own is among them, and a task's takes some hundred bytes."""
@@ -29,8 +29,6 @@ MOST_STREAM_PAGES: Final = 4
 MOST_STREAMS: Final = 5
 """Incarnations whose manifests are opened in search of one."""
 _NOT_THERE: Final = "ResourceNotFoundException"
-
-Spend = Callable[[str], Awaitable[None]]
 
 
 class WorkflowLogs:

@@ -6,23 +6,22 @@ first, then its tasks; which is which, the ARN says. Its form is shown by exampl
 Members get the names that GetRun has for them. Pure.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
-from poller.core.events import PRIVATE_FIELDS, stamp
+from poller.core.events import stamp
 from poller.core.runs import Json, Snapshot
 from poller.core.statuses import ENDS
-from poller.healthomics.moments import moment_of
+from poller.healthomics.moments import TIMES_OF_A_RUN, moment_of
+from poller.healthomics.parse import json_of, members_kept
 
 GROUP: Final = "/aws/omics/WorkflowLog"
 _OF_RUN: Final = re.compile(r":run/(?P<id>\d{1,18})$")
 _NAMED_BY_ARN: Final = {"workflow": "workflowId", "runGroup": "runGroupId", "batch": "batchId", "runCache": "cacheId"}
 """Members that a manifest gives as an ARN, and GetRun as the id at its end."""
-_TIMES: Final = ("creationTime", "startTime", "stopTime")
 _NOT_KEPT: Final = frozenset({"parameterTemplate", "main", *_NAMED_BY_ARN})
 """Of the workflow and not of the run; or kept under GetRun's name."""
 _TEXTS: Final = frozenset(
@@ -61,10 +60,12 @@ def run_of(
     uuid = stream.removeprefix(stream_prefix(run_id)) or None
     found: Snapshot | None = None
     for line in lines:
+        if found is not None and found.status in ENDS:
+            break
         fields = _fields_of(line, run_id, uuid, include)
-        if fields is None or (found is not None and found.status in ENDS):
+        if fields is None:
             continue
-        times = {name: _moment(fields.get(name)) for name in _TIMES}
+        times = {name: _moment(fields.get(name)) for name in TIMES_OF_A_RUN}
         known_times = {name: stamp(moment) for name, moment in times.items() if moment is not None}
         found = Snapshot(
             run_id=run_id,
@@ -76,7 +77,7 @@ def run_of(
             creation_time=times["creationTime"],
             start_time=times["startTime"],
             stop_time=times["stopTime"],
-            fields={name: value for name, value in fields.items() if name not in _TIMES} | known_times,
+            fields={name: value for name, value in fields.items() if name not in TIMES_OF_A_RUN} | known_times,
         )
     return found
 
@@ -102,8 +103,8 @@ def newest_first(streams: Iterable[Mapping[str, Any]], run_id: str, created: dat
 def _fields_of(line: str, run_id: str, uuid: str | None, include: tuple[str, ...]) -> dict[str, Json] | None:
     """A line's members by GetRun's names, without what privacy leaves out; None if it is not of this incarnation."""
     try:
-        members: Any = json.loads(line, parse_constant=lambda _: None)  # NaN and Infinity are no JSON to others
-    except (ValueError, RecursionError):
+        members = json_of(line)
+    except ValueError:
         return None
     if not isinstance(members, dict):
         return None
@@ -111,11 +112,7 @@ def _fields_of(line: str, run_id: str, uuid: str | None, include: tuple[str, ...
     match = _OF_RUN.search(arn) if isinstance(arn, str) else None
     if match is None or match["id"] != run_id:
         return None
-    fields: dict[str, Json] = {
-        name: value
-        for name, value in members.items()
-        if value is not None and name not in _NOT_KEPT and (name not in PRIVATE_FIELDS or name in include)
-    }
+    fields = {name: value for name, value in members_kept(members, include).items() if name not in _NOT_KEPT}
     for name, ours in _NAMED_BY_ARN.items():
         named = members.get(name)
         if isinstance(named, str) and named:

@@ -1,8 +1,12 @@
 """The times of the service: ISO 8601 with or without a zone, or seconds since 1970. Pure."""
 
 from datetime import UTC, datetime
+from typing import Final
 
 from poller.core.runs import Json
+
+TIMES_OF_A_RUN: Final = ("creationTime", "startTime", "stopTime")
+"""The members of a run that are times."""
 
 
 def moment_of(value: Json) -> datetime:

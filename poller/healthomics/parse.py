@@ -31,7 +31,7 @@ from poller.core.batches import BatchSnapshot
 from poller.core.errors import BadRequest, Blind, Denied, RunGone, ServiceError, Throttled, Transient
 from poller.core.events import PRIVATE_FIELDS, stamp
 from poller.core.runs import RUN_ID, GroupLimits, Json, Snapshot
-from poller.healthomics.moments import moment_of
+from poller.healthomics.moments import TIMES_OF_A_RUN, moment_of
 from poller.ports import BatchPage, BatchRun, Page
 
 _THROTTLES: Final = (
@@ -68,7 +68,6 @@ NO_CREDENTIALS: Final = (
 )
 """What botocore raises when it finds no credentials that it could sign with."""
 
-_TIMES: Final = ("creationTime", "startTime", "stopTime")
 _SHARED: Final = ("workflowId", "workflowVersionName", "runGroupId")
 """Members that thousands of runs have in common, and that are remembered of each: one text serves all."""
 _BATCH_TIMES: Final = ("creationTime", "submittedTime", "processedTime", "failedTime")
@@ -129,7 +128,6 @@ def page_of(body: bytes, *, headers: Mapping[str, str], asked_at: datetime, answ
     items = answer.get("items")
     if not isinstance(items, list):
         raise Transient("unreadable", "the answer has no items", operation="ListRuns")
-    token = answer.get("nextToken")
     snapshots = []
     for item in items:
         run_id = item.get("id") if isinstance(item, dict) else None
@@ -140,7 +138,7 @@ def page_of(body: bytes, *, headers: Mapping[str, str], asked_at: datetime, answ
         raise Transient("unreadable", "no item of the answer can be read", operation="ListRuns")
     return Page(
         items=tuple(snapshots),
-        token=token if isinstance(token, str) and token else None,
+        token=_text(answer.get("nextToken")),
         asked_at=asked_at,
         answered_at=answered_at,
         served_at=_served_at(headers),
@@ -157,13 +155,12 @@ def batch_snapshot_of(body: bytes, batch_id: str, *, asked_at: datetime, answere
         raise Transient("unreadable", f"asked about batch {batch_id}, and the answer is none", operation=operation)
     fields = {name: value for name, value in answer.items() if value is not None and name != "defaultRunSetting"}
     times = {name: _moment(fields[name], name, operation) for name in _BATCH_TIMES if name in fields}
-    uuid = fields.get("uuid")
     return BatchSnapshot(
         batch_id=batch_id,
         status=status,
         asked_at=asked_at,
         answered_at=answered_at,
-        uuid=uuid if isinstance(uuid, str) and uuid else None,
+        uuid=_text(fields.get("uuid")),
         creation_time=times.get("creationTime"),
         submitted_time=times.get("submittedTime"),
         processed_time=times.get("processedTime"),
@@ -180,16 +177,15 @@ def batch_page_of(body: bytes) -> BatchPage:
     Raises: Transient("unreadable") if it is no JSON object or has no runs.
     """
     answer = _json_object(body, "ListRunsInBatch")
-    items, token = answer.get("runs"), answer.get("nextToken")
+    items = answer.get("runs")
     if not isinstance(items, list):
         raise Transient("unreadable", "the answer has no runs", operation="ListRunsInBatch")
     runs = []
     for item in items:
         run_id = item.get("runId") if isinstance(item, dict) else None
         if isinstance(run_id, str) and RUN_ID.fullmatch(run_id):
-            uuid = item.get("runInternalUuid")
-            runs.append(BatchRun(run_id, uuid if isinstance(uuid, str) and uuid else None))
-    return BatchPage(tuple(runs), token if isinstance(token, str) and token else None)
+            runs.append(BatchRun(run_id, _text(item.get("runInternalUuid"))))
+    return BatchPage(tuple(runs), _text(answer.get("nextToken")))
 
 
 def group_limits_of(body: bytes, group_id: str) -> GroupLimits:
@@ -205,6 +201,10 @@ def group_limits_of(body: bytes, group_id: str) -> GroupLimits:
         max_gpus=_whole(answer.get("maxGpus")),
         max_duration=_whole(answer.get("maxDuration")),
     )
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _whole(value: Json) -> int | None:
@@ -232,22 +232,17 @@ def _snapshot(
     status = answer.get("status")
     if not isinstance(status, str) or not status:
         raise Transient("unreadable", "the answer has no status", operation=operation)
-    fields = {
-        name: value
-        for name, value in answer.items()
-        if value is not None and (name not in PRIVATE_FIELDS or name in include)
-    }
-    times = {name: _moment(fields[name], name, operation) for name in _TIMES if name in fields}
+    fields = members_kept(answer, include)
+    times = {name: _moment(fields[name], name, operation) for name in TIMES_OF_A_RUN if name in fields}
     fields |= {name: stamp(moment) for name, moment in times.items()}
     fields |= {name: intern(value) for name in _SHARED if isinstance(value := fields.get(name), str)}
-    uuid = fields.get("uuid")
     return Snapshot(
         run_id=run_id,
         status=status,
         full=operation == "GetRun",
         asked_at=asked_at,
         answered_at=answered_at,
-        uuid=uuid if isinstance(uuid, str) and uuid else None,
+        uuid=_text(fields.get("uuid")),
         creation_time=times.get("creationTime"),
         start_time=times.get("startTime"),
         stop_time=times.get("stopTime"),
@@ -255,10 +250,27 @@ def _snapshot(
     )
 
 
+def members_kept(answer: Mapping[str, Json], include: tuple[str, ...]) -> dict[str, Json]:
+    """What is kept of what the service shows of a run: no nulls, and what is private only where `include` names it."""
+    return {
+        name: value
+        for name, value in answer.items()
+        if value is not None and (name not in PRIVATE_FIELDS or name in include)
+    }
+
+
+def json_of(text: str | bytes) -> Any:
+    """The value of a JSON text; NaN and Infinity, which are no JSON to others, are null. Raises: ValueError."""
+    try:
+        return json.loads(text, parse_constant=lambda _: None)
+    except RecursionError as error:
+        raise ValueError("too deep") from error
+
+
 def _json_object(body: bytes, operation: str) -> Mapping[str, Json]:
     try:
-        answer: Any = json.loads(body, parse_constant=lambda _: None)  # NaN and Infinity are no JSON to others
-    except (ValueError, RecursionError) as error:
+        answer = json_of(body)
+    except ValueError as error:
         raise Transient("unreadable", "the answer is not JSON", operation=operation) from error
     if not isinstance(answer, dict):
         raise Transient("unreadable", "the answer is not a JSON object", operation=operation)

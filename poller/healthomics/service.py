@@ -7,7 +7,7 @@ the real AWS.
 """
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from poller.healthomics.parse import (
     page_of,
     snapshot_of,
 )
-from poller.ports import BatchPage, Clock, Manifest, Page
+from poller.ports import BatchPage, Clock, Manifest, Page, Spend
 
 PAGE_SIZE: Final = 100
 LOGS_ADDRESSES: Final = ("AWS_ENDPOINT_URL_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")
@@ -54,17 +54,15 @@ class HealthOmics:
         endpoint_url: str | None = None,
         logs_endpoint_url: str | None = None,
         include: tuple[str, ...] = (),
-        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.sessions = sessions
         self.clock = clock
         self.region = region
         self._identity = {"profile": profile, "role_arn": role_arn, "external_id": external_id}
         self.endpoint_url = endpoint_url
-        named = (environ.get(name) for name in LOGS_ADDRESSES)
+        named = (os.environ.get(name) for name in LOGS_ADDRESSES)
         self.logs_endpoint_url = logs_endpoint_url or next((url for url in named if url), None)
         self.include = include
-        self.environ = environ
         self._prepared: Any = None
         self._logs = WorkflowLogs(self._logs_client, clock, include)
 
@@ -108,12 +106,7 @@ class HealthOmics:
         return group_limits_of(body, group_id)
 
     async def manifest(
-        self,
-        run_id: str,
-        *,
-        uuid: str | None = None,
-        created: datetime | None = None,
-        spend: Callable[[str], Awaitable[None]],
+        self, run_id: str, *, uuid: str | None = None, created: datetime | None = None, spend: Spend
     ) -> Manifest | None:
         """The run's manifest, None while there is none. Raises: ServiceError; Denied where none is asked for."""
         if self.logs_endpoint_url is None:
@@ -129,7 +122,7 @@ class HealthOmics:
         """The account of the credentials; None behind a custom endpoint, unless AWS_ENDPOINT_URL_STS names one."""
         operation = "GetCallerIdentity"
         try:
-            if not self.environ.get("AWS_ENDPOINT_URL_STS") and await self._is_emulated():
+            if not os.environ.get("AWS_ENDPOINT_URL_STS") and await self._is_emulated():
                 return None
             sts = await self.sessions.client("sts", region=self.region, **self._identity)
             answer = await sts.get_caller_identity()

@@ -34,8 +34,8 @@ class Commits:
         self.followed = knowledge.followed
         self.overdues = knowledge.overdues
 
-    async def commit(self, work: Work, *, news: Draft | None, state: ScopeState | None) -> None:
-        """Commit the round, if it changes anything; returns once it is on disk.
+    async def write(self, work: Work, *, news: Draft | None, state: ScopeState | None) -> None:
+        """Commit a round, if it changes anything; returns once it is on disk.
 
         Args: `news` is what is to be told of the scope itself; `state` what is to be remembered of it, if that changed.
         """

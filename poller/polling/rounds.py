@@ -137,7 +137,7 @@ class Rounds:
         news = self.access.news()
         if news is not None and not self.access.sight.blind:
             self.listings.read_ended()
-        await self.commits.commit(work, news=news, state=self._state() if work.state_changed else None)
+        await self.commits.write(work, news=news, state=self._state() if work.state_changed else None)
 
     def _state(self) -> ScopeState:
         place = self.access.place

@@ -52,6 +52,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _overdue,
         _polling,
         _watch_intervals,
+        _cohorts,
         _record,
         _http,
     ):
@@ -208,6 +209,26 @@ def _polling(settings: Settings) -> Iterator[Problem]:
         if getattr(polling, name) <= timedelta(0):
             yield Problem(("polling", name), "must be longer than 0: nothing is judged by a single answer")
     yield from _intervals(("polling",), polling.min_interval, polling.max_interval)
+
+
+def _cohorts(settings: Settings) -> Iterator[Problem]:
+    names = [cohort.name for cohort in settings.cohort]
+    for index, cohort in enumerate(settings.cohort):
+        if cohort.name in names[:index]:
+            yield Problem(
+                ("cohort", index, "name"), f'another [[cohort]] is named "{cohort.name}" too; names are unique'
+            )
+        by_rule = bool(cohort.run_group_ids or cohort.run_name or cohort.tags)
+        if not cohort.run_ids and not by_rule:
+            yield Problem(
+                ("cohort", index, "name"), "no run belongs to it: give run_ids, run_group_ids, run_name or tags"
+            )
+        if cohort.expected is not None and not by_rule:
+            yield Problem(
+                ("cohort", index, "expected"), "counts runs that are not named; with run_ids alone they are counted"
+            )
+        if cohort.quiet <= timedelta(0):
+            yield Problem(("cohort", index, "quiet"), "must be longer than 0")
 
 
 def _watch_intervals(settings: Settings) -> Iterator[Problem]:

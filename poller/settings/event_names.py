@@ -7,7 +7,7 @@ from typing import Final
 from poller.core.events import EVENT_TYPES, short_type
 from poller.core.routing import unmatched
 
-LATER_EVENTS: Final = ("diagnosed", "cohort.finished")
+LATER_EVENTS: Final = ("diagnosed",)
 """Events of the contract that this version does not send yet. Naming them is no mistake."""
 
 

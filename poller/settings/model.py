@@ -38,6 +38,11 @@ def _one_or_many(value: Any) -> Any:
     return value or ({},) if isinstance(value, list | tuple) else value
 
 
+def _some(value: Any) -> Any:
+    """`[cohort]` and one `[[cohort]]` are the same thing."""
+    return (value,) if isinstance(value, Mapping | BaseModel) else value
+
+
 def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._~-]", "-", socket.gethostname())[:253] or "poller"
 
@@ -152,6 +157,27 @@ class WatchSettings(Table):
     )
     max_interval: Duration | None = Field(
         None, description="Longest wait, for runs long in one status; without it that of [polling]."
+    )
+
+
+class CohortSettings(Table):
+    """`[[cohort]]`: runs that are told of as one, once the last of them has ended."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="What it is called in the event: its subject."
+    )
+    run_ids: tuple[RunText, ...] = Field((), description="Runs that belong to it: ids, scope:id, or ARNs.")
+    run_group_ids: tuple[Annotated[str, Field(pattern=r"^\d{1,18}$")], ...] = Field(
+        (), description="Runs of these run groups belong to it."
+    )
+    run_name: str | None = Field(None, min_length=1, description="Runs whose name fits this glob belong to it.")
+    tags: dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]] = Field(
+        {}, description="Runs that have all these tags belong to it."
+    )
+    expected: int | None = Field(None, ge=1, description="How many runs it has; without it, see quiet.")
+    quiet: Duration = Field(
+        timedelta(minutes=10),
+        description="It has finished once all its runs have ended and no other came for so long.",
     )
 
 
@@ -273,8 +299,13 @@ class Settings(Table):
     privacy: PrivacySettings = Field(PrivacySettings(), description="What of a run leaves the account.")
     log: LogSettings = Field(LogSettings(), description="What the daemon says of its work.")
     daemon: DaemonSettings = Field(default_factory=DaemonSettings, description="The process itself.")
+    cohort: Annotated[tuple[CohortSettings, ...], BeforeValidator(_some)] = Field(
+        (), description="Runs that are told of as one."
+    )
     sinks: tuple[AnySink, ...] = Field((), description="Where events go.")
 
 
-MANY: Final = frozenset({"aws", "watch", "sinks"})
+MANY: Final = frozenset({"aws", "watch", "cohort", "sinks"})
 """The tables that may be written more than once, as [[…]]."""
+LISTED: Final = frozenset({"cohort", "sinks"})
+"""Those of them of which there is none by itself."""

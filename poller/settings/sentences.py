@@ -9,7 +9,7 @@ from poller.core.values import SinkSettings
 from poller.settings.explain import explain, nearest, quoted
 from poller.settings.keys import Keys, item_at, model_in, overlap
 from poller.settings.lines import KeyPath
-from poller.settings.model import MANY, Settings
+from poller.settings.model import LISTED, MANY, Settings
 from poller.settings.sinks import sink_model
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -62,7 +62,7 @@ class Sentences:
         if len(path) == 1 and table in MANY:
             if table == "sinks" and isinstance(written, Mapping):
                 return "a sink is written [[sinks]], with two brackets, and its name and type inside"
-            brackets = "[[sinks]]" if table == "sinks" else f"[{table}]"
+            brackets = f"[[{table}]]" if table in LISTED else f"[{table}]"
             return f"expected a table: write {brackets} on a line of its own, and its keys below"
         if len(path) == 1 and table in Settings.model_fields:
             if isinstance(written, list):
@@ -80,7 +80,7 @@ class Sentences:
             if homes and not isinstance(self.data.get(word), Mapping | list):
                 return f"stands before the first table; it belongs in {homes}"
             near = nearest(word, Settings.model_fields)
-            double = near == "sinks"
+            double = near in LISTED
             known = ", ".join(f"[{name}]" for name in Settings.model_fields)
             return "no such table; " + (
                 f"did you mean {'[[' if double else '['}{near}{']]' if double else ']'}?"
@@ -150,4 +150,4 @@ class Sentences:
 def _homes(word: str, *, but: str = "") -> str:
     """The tables that have a key of this name, as they are written."""
     tables = [table for table, keys in _KEYS.items() if word in keys and table != but]
-    return " or ".join("[[sinks]]" if table == "sinks" else f"[{table}]" for table in tables)
+    return " or ".join(f"[[{table}]]" if table in LISTED else f"[{table}]" for table in tables)

@@ -5,7 +5,7 @@ The library wraps what `Poller(sinks=[…])` is given; a configuration names one
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial, reduce
 from importlib import import_module
 from typing import Any, Final
@@ -15,9 +15,7 @@ from pydantic import Field
 from poller.core.errors import ConfigError
 from poller.core.events import Event
 from poller.core.values import SinkSettings
-from poller.ports import Toolbox
-
-Callback = Callable[[Event], Awaitable[object] | object]
+from poller.ports import Callback, Toolbox
 
 TARGET: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 

@@ -58,8 +58,7 @@ class EventbridgeSink:
         """Raises: ConfigError if a global endpoint is wanted and what signs for it is not installed."""
         if settings.endpoint_id is not None and find_spec("awscrt") is None:
             raise ConfigError(
-                f"sink {settings.name}: endpoint_id needs signatures of a kind that awscrt makes: "
-                'pip install "healthomics-poller[crt]"'
+                'endpoint_id needs signatures of a kind that awscrt makes: pip install "healthomics-poller[crt]"'
             )
         self.settings = settings
         self._tools = tools

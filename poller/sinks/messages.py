@@ -4,7 +4,7 @@ Pure. It says what the event says and no more: what was left out of the event (`
 draws it is the chat's sink's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
@@ -53,6 +53,8 @@ _POLLER: Final[Mapping[str, str]] = {
     "sink_recovered": "The sink {subject} works again",
     "heartbeat": "The poller {instance} is alive",
 }
+MOST_NAMED: Final = 5
+"""Runs of a cohort that a message names; how many there are it says too."""
 _GOOD: Final = frozenset({"completed", "recovered", "sink_recovered", "batch.processed"})
 _BAD: Final = frozenset(
     {
@@ -90,11 +92,13 @@ def message_of(event: Event) -> Message:
     family, _, kind = event.type.removeprefix("healthomics.").partition(".")
     data = event.data
     title = _title(family, kind, event)
-    facts = {"run": _run_facts, "poller": _poller_facts}.get(family, _group_facts)(data)
+    facts = _FACTS.get(family, _batch_facts)(data)
     shown = tuple(Fact(label, text) for label, value in facts if (text := one_line(str(value or ""))))
     mood: Mood = "good" if event.kind in _GOOD else "bad" if event.kind in _BAD else "news"
-    if family == "cohort" or event.kind == "batch.processed":
-        mood = "bad" if data.get("run_counts", {}).get("FAILED") else "good"
+    if event.kind == "batch.processed" and (data.get("run_counts") or {}).get("FAILED"):
+        mood = "bad"
+    if event.kind == "cohort.finished":
+        mood = "good" if data.get("all_completed") else "bad"
     link = data.get("console_url")
     return Message(one_line(title), shown, link if isinstance(link, str) else None, mood)
 
@@ -106,7 +110,7 @@ def _title(family: str, kind: str, event: Event) -> str:
     if family == "batch" and kind in _BATCH:
         return f"Batch {_named(data.get('name'), event.subject)} {_BATCH[kind]}"
     if family == "cohort" and kind == "finished":
-        return f"Cohort {_named(data.get('name'), event.subject)} has finished"
+        return f"All runs of {'the batch' if data.get('batch_id') else 'the cohort'} {event.subject} have ended"
     if family == "poller" and kind in _POLLER:
         return _POLLER[kind].format(subject=event.subject, instance=data.get("instance"))
     return f"{event.type} of {event.subject}"
@@ -158,14 +162,26 @@ def _diagnosis_facts(diagnosis: Mapping[str, Json]) -> Facts:
         yield "Started again unchanged", "unclear" if safe is None else "may go well" if safe else "will fail again"
 
 
-def _group_facts(data: Mapping[str, Json]) -> Facts:
-    """Of a batch or a cohort."""
+def _batch_facts(data: Mapping[str, Json]) -> Facts:
     yield "When", _moment(data.get("occurred_at") or data.get("observed_at"))
-    counts = data.get("run_counts") or {}
-    yield "Runs", ", ".join(f"{count} {status.lower()}" for status, count in counts.items() if count)
+    yield "Runs", _counts(data.get("run_counts"))
     yield "Of", data.get("total_runs")
     yield "Reason", data.get("failure_reason")
     yield from _place_and_tags(data)
+
+
+def _cohort_facts(data: Mapping[str, Json]) -> Facts:
+    yield "When", _moment(data.get("occurred_at"))
+    yield "Took", _between(data.get("first_at"), data.get("occurred_at"))
+    yield "Runs", _counts(data.get("counts"))
+    yield "Of", data.get("total_runs")
+    others = list(data.get("not_completed") or ())
+    named = [
+        " ".join(str(part) for part in (_named(run.get("name"), run["run_id"]), run.get("failure_reason")) if part)
+        for run in others[:MOST_NAMED]
+    ]
+    more = (data.get("not_completed_runs") or 0) - len(named)
+    yield "Not completed", ", ".join([*named, *([f"and {more} more"] if more > 0 else ())])
 
 
 def _poller_facts(data: Mapping[str, Json]) -> Facts:
@@ -177,9 +193,20 @@ def _poller_facts(data: Mapping[str, Json]) -> Facts:
     yield "Poller", data.get("instance")
 
 
+def _counts(counts: Mapping[str, int] | None) -> str:
+    return ", ".join(f"{count} {status.lower()}" for status, count in (counts or {}).items() if count)
+
+
 def _place_and_tags(data: Mapping[str, Json]) -> Facts:
     yield "Account", ", ".join(part for part in (data.get("account_id"), data.get("region")) if part)
     yield "Tags", ", ".join(f"{name}={value}" for name, value in (data.get("tags") or {}).items())
+
+
+_FACTS: Final[Mapping[str, Callable[[Mapping[str, Json]], Facts]]] = {
+    "run": _run_facts,
+    "cohort": _cohort_facts,
+    "poller": _poller_facts,
+}
 
 
 def _workflow(data: Mapping[str, Json]) -> str:

@@ -4,12 +4,15 @@ Nothing is imported until its type is named, so that a package that is broken hu
 """
 
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from poller.core.errors import ConfigError
 from poller.core.values import SinkSettings
+from poller.ports import Sink, Toolbox
 
 GROUP: Final = "poller.sinks"
 
@@ -45,6 +48,38 @@ def load_sink(name: str, /) -> type[Any]:
         raise ConfigError(f'the sink type "{name}" of {_package(claim)} is no sink: {claim.value} {problem}')
     sink: type[Any] = found
     return sink
+
+
+def make_sink(settings: SinkSettings, tools: Toolbox) -> Sink:
+    """A sink of the type that its settings name.
+
+    Raises: ConfigError as `load_sink` does, and, naming the sink, whatever its constructor raises.
+    """
+    kind = load_sink(settings.type)
+    try:
+        made: Sink = kind(settings, tools)
+    except ConfigError as error:
+        raise ConfigError(f'sink "{settings.name}": {error}') from error
+    except Exception as error:  # whatever a sink of somebody else's raises while it is made
+        raise ConfigError(f'sink "{settings.name}" cannot be made: {type(error).__name__}: {error}') from error
+    return made
+
+
+@asynccontextmanager
+async def opened_sink(settings: SinkSettings, tools: Toolbox) -> AsyncIterator[Sink]:
+    """A sink as it is configured, closed at the end. Raises: ConfigError as `make_sink` does."""
+    sink = make_sink(settings, tools)
+    try:
+        yield sink
+    finally:
+        await close_sink(sink)
+
+
+async def close_sink(sink: Sink) -> None:
+    """Free what a sink has opened, where it says how. Raises: what the sink raises."""
+    close = getattr(sink, "close", None)
+    if close is not None:
+        await close()
 
 
 def _claims() -> dict[str, list[EntryPoint]]:

@@ -5,6 +5,7 @@ The file is for threads to go on after a restart. It is no record: without it a 
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ MOST_THREADS: Final = 500
 """Threads that are kept; the oldest go first."""
 _TITLES: Final = {"batch_id": "Batch", "run_group_id": "Run group", "workflow_id": "Workflow", "run_id": "Run"}
 TAGS: Final = "tags."
+_PLACE: Final = re.compile(r"arn:[^:]+:omics:(?P<region>[^:]+):(?P<account>\d{12}):")
+"""Where a run or batch is, by its ARN: what all events of a thread have in common, whatever else they say."""
 
 
 def thread_of(event: Event, thread_by: str) -> str | None:
@@ -32,8 +35,11 @@ def thread_of(event: Event, thread_by: str) -> str | None:
     value = data.get(thread_by) if tag is None else (data.get("tags") or {}).get(tag)
     if value in (None, ""):
         return None
-    where = ", ".join(str(data[name]) for name in ("account_id", "region") if data.get(name))
-    return f"{_TITLES.get(thread_by, tag)} {value}" + (f" of {where}" if where else "")
+    place = _PLACE.match(event.source)
+    where = (
+        f" of {place['account']}, {place['region']}" if place else f" of {data['region']}" if "region" in data else ""
+    )
+    return f"{_TITLES.get(thread_by, tag)} {value}{where}"
 
 
 class Threads:

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Insert, Table, delete, exists, func, insert, select, tuple_, update
 
 from poller.core.batches import KnownBatch
 from poller.core.drafts import Draft
@@ -16,6 +16,7 @@ from poller.core.runs import Json, KnownRun
 from poller.core.stays import Stays
 from poller.ports import Round, ScopeState, WatchRow
 from poller.store import remembered
+from poller.store.cohorts import close as close_cohorts
 from poller.store.schema import batches as batches_table
 from poller.store.schema import events, incarnations, is_live, numbering, runs, scopes, sinks, watches
 from poller.store.schema import snapshots as snapshots_table
@@ -48,6 +49,7 @@ def commit_round(connection: Connection, round_: Round, routes: Sequence[Route])
     _put_stays(connection, round_)
     if round_.state is not None:
         _put_scope(connection, round_.state)
+    close_cohorts(connection, round_.cohorts_finished)
     for sink, since in round_.failing.items():
         connection.execute(update(sinks).where(sinks.c.name == sink).values(failing_since=since))
     return _record(connection, round_, routes) if round_.drafts else []
@@ -80,10 +82,8 @@ def merge_scopes(connection: Connection, gone: str, kept: str, discovered_throug
         for name, run_ids in outdone.items():
             for portion in portions(run_ids):
                 connection.execute(delete(table).where(table.c.scope == name, table.c.run_id.in_(portion)))
-    known_here = select(batches_table.c.batch_id).where(batches_table.c.scope == kept)
-    twice = (batches_table.c.scope == gone) & batches_table.c.batch_id.in_(known_here)
-    connection.execute(delete(batches_table).where(twice))
-    _drop_stays_under_both(connection, gone, kept)
+    for table in (batches_table, stays_table):
+        _drop_what_both_know(connection, table, gone, kept)
     for table in (runs, batches_table, snapshots_table, stays_table, incarnations, events):
         connection.execute(update(table).where(table.c.scope == gone).values(scope=kept))
     connection.execute(update(scopes).where(scopes.c.name == gone).values(discovered_through=None))
@@ -181,11 +181,10 @@ def _put_stays(connection: Connection, round_: Round) -> None:
     put(connection, stays_table, rows)
 
 
-def _drop_stays_under_both(connection: Connection, gone: str, kept: str) -> None:
-    """Of what two scopes know of one workflow in one status keep the one's: both saw the same account."""
-    key = ("workflow_id", "workflow_version", "status")
-    theirs, ours = stays_table, stays_table.alias("ours")
-    same = (theirs.c[name] == ours.c[name] for name in key)
+def _drop_what_both_know(connection: Connection, theirs: Table, gone: str, kept: str) -> None:
+    """Of what two scopes know of one thing, by the table's key, keep the one's: both saw the same account."""
+    ours = theirs.alias("ours")
+    same = (column == ours.c[column.name] for column in theirs.primary_key if column.name != "scope")
     connection.execute(delete(theirs).where(theirs.c.scope == gone, exists().where(ours.c.scope == kept, *same)))
 
 

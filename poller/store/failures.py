@@ -53,13 +53,8 @@ def explained(location: str) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except DBAPIError as error:
-        meaning = _meaning(error.orig, location)
-        if meaning is None:
-            raise
-        raise meaning from error
-    except sqlite3.Error as error:
-        meaning = _meaning(error, location)
+    except (DBAPIError, sqlite3.Error) as error:
+        meaning = _meaning(error.orig if isinstance(error, DBAPIError) else error, location)
         if meaning is None:
             raise
         raise meaning from error

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, select, update
 from poller.core.events import Event
 from poller.store.schema import (
     attempts,
+    cohort_members,
     deliveries,
     events,
     incarnations,
@@ -61,6 +62,8 @@ def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> boo
         rewrite = update(events).where(events.c.position == bindparam("of_position")).values(body=bindparam("new_body"))
         rows = [{"of_position": row.position, "new_body": redacted(row.body)} for row in bodies]
         connection.execute(rewrite, rows)
+    of_members = cohort_members.c.source.in_(select(events.c.source).where(of_run))
+    connection.execute(update(cohort_members).where(of_members).values(name=None, failure_reason=None))
     owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
     ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
     connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))

@@ -21,7 +21,9 @@ def open_store(url: str, *, directory: Path) -> Store:
             f"{url}: not a record; write sqlite:///relative/to/the/configuration.db, sqlite:////absolute/path.db or"
             " sqlite:// (in memory)"
         )
-    path = rest.removeprefix("/")
-    if path in ("", ":memory:"):
-        return SqliteStore(None)
-    return SqliteStore(directory / path)
+    return SqliteStore(None if in_memory(url) else directory / rest.removeprefix("/"))
+
+
+def in_memory(url: str) -> bool:
+    """Whether the record of a URL lives in the memory of the process that opens it, and no longer than that."""
+    return url.partition("://")[2].removeprefix("/") in ("", ":memory:")

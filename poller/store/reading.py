@@ -12,6 +12,7 @@ from poller.core.events import Event
 from poller.ports import RunRow, SinkRow
 from poller.store import remembered
 from poller.store.schema import (
+    HEAD,
     attempts,
     deliveries,
     in_stage,
@@ -197,7 +198,7 @@ def _delivery_row(row: Any) -> DeliveryRow:
         run_id=row.run_id,
         position=row.position,
         attempts=row.attempts,
-        due=row.due if row.stage in ("ready", "claimed") else None,
+        due=row.due if row.stage in HEAD else None,
         recorded_at=row.recorded_at,
         settled_at=row.settled_at,
         error=row.error,

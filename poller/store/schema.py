@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    exists,
     literal_column,
 )
 
@@ -51,6 +52,11 @@ class Moment(TypeDecorator[datetime]):
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData()
+
+
+def _partial_index(name: str, *columns: Column[Any], where: Any, unique: bool = False) -> None:
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
 
 schema_version = Table(
     "schema_version",
@@ -83,7 +89,7 @@ runs = Table(
     Column("known", Text, nullable=False),
 )
 is_live = runs.c.live.is_(True)
-Index("runs_live", runs.c.scope, sqlite_where=is_live, postgresql_where=is_live)
+_partial_index("runs_live", runs.c.scope, where=is_live)
 Index("runs_by_change", runs.c.updated_at)
 Index("runs_by_id", runs.c.run_id)
 
@@ -195,6 +201,10 @@ attempts = Table(
 )
 
 
+HEAD: Final = ("ready", "claimed")
+"""The stages of the first delivery of a lane."""
+
+
 def in_stage(*stages: str, of: Any = deliveries) -> Any:
     """The term that a delivery is in one of `stages`, spelt out: bound values would hide it from a partial index."""
     spelt: list[Any] = [literal_column(f"'{stage}'") for stage in stages]
@@ -202,51 +212,25 @@ def in_stage(*stages: str, of: Any = deliveries) -> Any:
 
 
 is_ready = in_stage("ready")
-is_head = in_stage("ready", "claimed")
+is_head = in_stage(*HEAD)
 is_owed = deliveries.c.settled_at.is_(None)
 is_settled = deliveries.c.settled_at.is_not(None)
 
+
+def has_head(sink: Any, lane: Any) -> Any:
+    """The term that a lane has a head."""
+    head = deliveries.alias("head")
+    return exists().where(head.c.sink == sink, head.c.lane == lane, in_stage(*HEAD, of=head))
+
+
 Index("deliveries_of_event", deliveries.c.position)
-Index(
-    "one_head_per_lane",
-    deliveries.c.sink,
-    deliveries.c.lane,
-    unique=True,
-    sqlite_where=is_head,
-    postgresql_where=is_head,
+_partial_index("one_head_per_lane", deliveries.c.sink, deliveries.c.lane, unique=True, where=is_head)
+_partial_index("ready_by_due", deliveries.c.sink, deliveries.c.due, deliveries.c.position, where=is_ready)
+_partial_index(
+    "ready_by_attempt", deliveries.c.sink, deliveries.c.last_attempt_at, deliveries.c.position, where=is_ready
 )
-Index(
-    "ready_by_due",
-    deliveries.c.sink,
-    deliveries.c.due,
-    deliveries.c.position,
-    sqlite_where=is_ready,
-    postgresql_where=is_ready,
-)
-Index(
-    "ready_by_attempt",
-    deliveries.c.sink,
-    deliveries.c.last_attempt_at,
-    deliveries.c.position,
-    sqlite_where=is_ready,
-    postgresql_where=is_ready,
-)
-Index(
-    "owed_by_lane",
-    deliveries.c.sink,
-    deliveries.c.lane,
-    deliveries.c.position,
-    sqlite_where=is_owed,
-    postgresql_where=is_owed,
-)
-Index(
-    "settled_by_stage",
-    deliveries.c.stage,
-    deliveries.c.sink,
-    deliveries.c.position,
-    sqlite_where=is_settled,
-    postgresql_where=is_settled,
-)
+_partial_index("owed_by_lane", deliveries.c.sink, deliveries.c.lane, deliveries.c.position, where=is_owed)
+_partial_index("settled_by_stage", deliveries.c.stage, deliveries.c.sink, deliveries.c.position, where=is_settled)
 
 watches = Table(
     "watches",
@@ -256,3 +240,33 @@ watches = Table(
     Column("mode", String, nullable=False),
     Column("added_at", Moment, nullable=False),
 )
+
+# What cohorts have read of the events, and their members until they finish. The rows of finished ones stay: nothing is
+# told twice, however long ago its event was dropped.
+cohorts = Table(
+    "cohorts",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("changed_at", Moment),
+    Column("finished_at", Moment),
+    Column("batch_source", String),
+    Column("batch_uuid", String),
+)
+
+cohort_members = Table(
+    "cohort_members",
+    metadata,
+    Column("cohort", String, ForeignKey("cohorts.key"), primary_key=True),
+    Column("source", String, primary_key=True),
+    Column("incarnation", String, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("named", String),
+    Column("state", String, nullable=False),
+    Column("first_at", Moment, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    Column("uuid", String),
+    Column("name", String),
+    Column("failure_reason", String),
+)
+Index("cohort_members_by_source", cohort_members.c.source)

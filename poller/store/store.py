@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from poller.core.batches import KnownBatch
+from poller.core.cohorts import Cohort, Finished, Progress
 from poller.core.deliveries import (
     AttemptRow,
     Delivery,
@@ -22,6 +23,7 @@ from poller.core.runs import Json, KnownRun
 from poller.core.stays import Stays
 from poller.ports import Round, RunRow, ScopeState, SinkRow, SinkState, WatchRow
 from poller.store import asking, housekeeping, reading, replaying, telling
+from poller.store import cohorts as following
 from poller.store.engines import Database, SqliteFile, SqliteMemory
 
 PATIENCE: Final = timedelta(seconds=2)
@@ -119,6 +121,15 @@ class SqliteStore:
 
     async def next_due(self, sink: str) -> datetime | None:
         return await self._database.read(partial(telling.next_due, sink=sink))
+
+    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> bool:
+        return await self._database.write(partial(following.follow, followed=cohorts, limit=limit))
+
+    async def cohort_progress(self, cohorts: Sequence[Cohort]) -> dict[str, Progress]:
+        return await self._database.read(partial(following.progress, followed=cohorts))
+
+    async def cohort_finished(self, cohort: Cohort, at: datetime) -> Finished:
+        return await self._database.read(partial(following.finished, cohort=cohort, at=at))
 
     async def events(
         self,

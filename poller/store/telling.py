@@ -9,13 +9,13 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Select, Update, bindparam, case, delete, exists, insert, select, update
+from sqlalchemy import Connection, Insert, Select, Update, bindparam, case, delete, insert, select, update
 
 from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.events import Event
 from poller.core.routing import Route
 from poller.ports import SinkState
-from poller.store.schema import attempts, deliveries, events, in_stage, is_head, is_ready, sinks
+from poller.store.schema import attempts, deliveries, events, has_head, in_stage, is_head, is_ready, sinks
 from poller.store.statements import one_of, upsert
 
 ATTEMPTS_KEPT: Final = 50
@@ -161,10 +161,7 @@ def owe(*, late: bool = False) -> Insert:
 
     `late` is for what was recorded long before, such as replays: its age counts from now on.
     """
-    head = deliveries.alias("head")
-    taken = exists().where(
-        head.c.sink == bindparam("to_sink"), head.c.lane == bindparam("in_lane"), in_stage("ready", "claimed", of=head)
-    )
+    taken = has_head(bindparam("to_sink"), bindparam("in_lane"))
     return insert(deliveries).values(
         sink=bindparam("to_sink"),
         lane=bindparam("in_lane"),
@@ -279,10 +276,7 @@ def settle_these() -> Update:
 @cache
 def promote_next() -> Update:
     """Make the first waiting delivery of the lanes of some settled ones the head, where there is none."""
-    done, head, waiting = (deliveries.alias(name) for name in ("done", "head", "waiting"))
-    has_head = exists().where(
-        head.c.sink == done.c.sink, head.c.lane == done.c.lane, in_stage("ready", "claimed", of=head)
-    )
+    done, waiting = (deliveries.alias(name) for name in ("done", "waiting"))
     first_waiting = (
         select(waiting.c.id)
         .where(waiting.c.sink == done.c.sink, waiting.c.lane == done.c.lane, waiting.c.settled_at.is_(None))
@@ -290,5 +284,5 @@ def promote_next() -> Update:
         .limit(1)
         .scalar_subquery()
     )
-    next_ids = select(first_waiting).where(one_of(done.c.id, "settled_ids"), ~has_head)
+    next_ids = select(first_waiting).where(one_of(done.c.id, "settled_ids"), ~has_head(done.c.sink, done.c.lane))
     return update(deliveries).where(deliveries.c.id.in_(next_ids)).values(stage="ready", due=bindparam("at_once"))

@@ -10,49 +10,36 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, TypedDict, TypeVar, Unpack
 
 import pytest
 
 from poller.emulator import (
-    BatchTransition,
     Call,
     Emulator,
-    Fault,
     ForeignCalls,
-    Life,
-    Outage,
     Scenario,
-    Step,
-    Transition,
 )
-from poller.emulator.account import Lives
-from poller.emulator.batch_specs import BatchOptions
-from poller.emulator.groups import GroupOptions
-from poller.emulator.runs import RunOptions
+from poller.emulator.account import AccountOptions
+from poller.emulator.paging import Mode
 
 # An in-process call is microseconds of work for each run that it starts; longer than this, and the thread is gone.
 CALL_TIMEOUT_SECONDS: Final = 60.0
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class EmulatorOptions(TypedDict, total=False):
+class EmulatorOptions(AccountOptions, total=False):
     """The options of `Emulator`."""
 
     host: str
     port: int
-    speed: float
-    seed: int
-    account_id: str
-    region: str
-    quota_per_second: Mapping[str, float] | float | None
-    now: Callable[[], datetime]
 
 
 class Settings(TypedDict, total=False):
@@ -61,15 +48,25 @@ class Settings(TypedDict, total=False):
     quota_per_second: Mapping[str, float] | float | None
     foreign_calls_per_second: Mapping[str, float]
     counters_lag_seconds: float
-    paging: Literal["cursor", "offset"]
+    paging: Mode
     token_seconds: float | None
+
+
+def _in_its_thread(method: Callable[Concatenate[Emulator, P], T]) -> Callable[Concatenate[RunningEmulator, P], T]:
+    """A method of `Emulator`, done in the emulator's own thread."""
+
+    @wraps(method)
+    def call(running: RunningEmulator, /, *arguments: P.args, **options: P.kwargs) -> T:
+        return running._do(lambda: method(running._emulator, *arguments, **options))
+
+    return call
 
 
 class RunningEmulator:
     """An emulator in another thread; each method is the one of `Emulator`, and may be called from any thread."""
 
-    def __init__(self, emulator: Emulator, loop: asyncio.AbstractEventLoop, region: str) -> None:
-        self._emulator, self._loop, self._region = emulator, loop, region
+    def __init__(self, emulator: Emulator, loop: asyncio.AbstractEventLoop) -> None:
+        self._emulator, self._loop = emulator, loop
 
     @property
     def url(self) -> str:
@@ -82,96 +79,40 @@ class RunningEmulator:
 
         return {
             "endpoint_url": self.url,
-            "region_name": self._region,
+            "region_name": self._emulator.region,
             "aws_access_key_id": "emulated",
             "aws_secret_access_key": "emulated",
             "config": Config(inject_host_prefix=False),
         }
 
-    def environment(self) -> dict[str, str]:
-        """What a process needs in its environment, so that boto3 or the AWS CLI in it talk to the emulator."""
-        return {
-            "AWS_ENDPOINT_URL_OMICS": self.url,
-            "AWS_ENDPOINT_URL_STS": self.url,
-            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-            "AWS_DEFAULT_REGION": self._region,
-            "AWS_ACCESS_KEY_ID": "emulated",
-            "AWS_SECRET_ACCESS_KEY": "emulated",
-        }
+    environment = _in_its_thread(Emulator.environment)
 
-    def start_run(self, life: Life | str | None = None, **options: Unpack[RunOptions]) -> str:
-        return self._do(lambda: self._emulator.start_run(life, **options))
+    start_run = _in_its_thread(Emulator.start_run)
+    start_runs = _in_its_thread(Emulator.start_runs)
+    cancel_run = _in_its_thread(Emulator.cancel_run)
+    delete_run = _in_its_thread(Emulator.delete_run)
+    evict = _in_its_thread(Emulator.evict)
+    move_run = _in_its_thread(Emulator.move_run)
+    status_of = _in_its_thread(Emulator.status_of)
+    history = _in_its_thread(Emulator.history)
+    census = _in_its_thread(Emulator.census)
 
-    def start_runs(
-        self, number: int, life: Life | str | None = None, *, every: float = 0.0, **options: Unpack[RunOptions]
-    ) -> list[str]:
-        return self._do(lambda: self._emulator.start_runs(number, life, every=every, **options))
+    start_batch = _in_its_thread(Emulator.start_batch)
+    cancel_batch = _in_its_thread(Emulator.cancel_batch)
+    delete_batch_runs = _in_its_thread(Emulator.delete_batch_runs)
+    delete_batch = _in_its_thread(Emulator.delete_batch)
+    batch_status = _in_its_thread(Emulator.batch_status)
+    batch_runs = _in_its_thread(Emulator.batch_runs)
+    batch_history = _in_its_thread(Emulator.batch_history)
+    add_group = _in_its_thread(Emulator.add_group)
 
-    def start_batch(
-        self,
-        runs: int | Sequence[Mapping[str, Any]],
-        life: Lives = None,
-        *,
-        default_run_setting: Mapping[str, Any] | None = None,
-        **options: Unpack[BatchOptions],
-    ) -> str:
-        return self._do(
-            lambda: self._emulator.start_batch(runs, life, default_run_setting=default_run_setting, **options)
-        )
-
-    def cancel_batch(self, batch_id: str) -> None:
-        self._do(lambda: self._emulator.cancel_batch(batch_id))
-
-    def delete_batch_runs(self, batch_id: str) -> None:
-        self._do(lambda: self._emulator.delete_batch_runs(batch_id))
-
-    def delete_batch(self, batch_id: str) -> None:
-        self._do(lambda: self._emulator.delete_batch(batch_id))
-
-    def batch_status(self, batch_id: str) -> str | None:
-        return self._do(lambda: self._emulator.batch_status(batch_id))
-
-    def batch_runs(self, batch_id: str) -> list[str]:
-        return self._do(lambda: self._emulator.batch_runs(batch_id))
-
-    def batch_history(self) -> list[BatchTransition]:
-        return self._do(self._emulator.batch_history)
-
-    def add_group(self, group_id: str, **options: Unpack[GroupOptions]) -> None:
-        self._do(lambda: self._emulator.add_group(group_id, **options))
-
-    def cancel_run(self, run_id: str) -> None:
-        self._do(lambda: self._emulator.cancel_run(run_id))
-
-    def delete_run(self, run_id: str) -> None:
-        self._do(lambda: self._emulator.delete_run(run_id))
-
-    def evict(self, run_id: str) -> None:
-        self._do(lambda: self._emulator.evict(run_id))
-
-    def move_run(self, run_id: str, *steps: Step | str | tuple[str, float]) -> None:
-        self._do(lambda: self._emulator.move_run(run_id, *steps))
-
-    def status_of(self, run_id: str) -> str | None:
-        return self._do(lambda: self._emulator.status_of(run_id))
-
-    def history(self) -> list[Transition]:
-        return self._do(self._emulator.history)
-
-    def add_fault(self, fault: Fault) -> None:
-        self._do(lambda: self._emulator.add_fault(fault))
-
-    def remove_fault(self, fault: Fault) -> None:
-        self._do(lambda: self._emulator.remove_fault(fault))
-
-    def clear_faults(self) -> None:
-        self._do(self._emulator.clear_faults)
-
-    def add_outage(self, outage: Outage) -> None:
-        self._do(lambda: self._emulator.add_outage(outage))
-
-    def clear_outages(self) -> None:
-        self._do(self._emulator.clear_outages)
+    add_fault = _in_its_thread(Emulator.add_fault)
+    remove_fault = _in_its_thread(Emulator.remove_fault)
+    clear_faults = _in_its_thread(Emulator.clear_faults)
+    add_outage = _in_its_thread(Emulator.add_outage)
+    clear_outages = _in_its_thread(Emulator.clear_outages)
+    down = _in_its_thread(Emulator.down)
+    up = _in_its_thread(Emulator.up)
 
     def configure(self, **settings: Unpack[Settings]) -> None:
         """Change settings of the running emulator; they are the properties of `Emulator` of the same names."""
@@ -183,16 +124,8 @@ class RunningEmulator:
         self._do(change)
 
     def foreign_calls(self) -> Mapping[str, ForeignCalls]:
+        """How many calls others have made up to now, and how many of them were refused; by operation."""
         return self._do(lambda: {name: replace(calls) for name, calls in self._emulator.foreign_calls().items()})
-
-    def census(self) -> Mapping[str, int]:
-        return self._do(self._emulator.census)
-
-    def down(self) -> None:
-        self._do(self._emulator.down)
-
-    def up(self) -> None:
-        self._do(self._emulator.up)
 
     @property
     def calls(self) -> list[Call]:
@@ -227,8 +160,7 @@ def running_emulator(scenario: Scenario | None = None, **options: Unpack[Emulato
         try:
             async with Emulator(scenario, **options) as emulator:
                 stop = asyncio.Event()
-                loop = asyncio.get_running_loop()
-                started.set_result((RunningEmulator(emulator, loop, options.get("region", "us-east-1")), stop))
+                started.set_result((RunningEmulator(emulator, asyncio.get_running_loop()), stop))
                 await stop.wait()
         except BaseException as error:
             if started.done():

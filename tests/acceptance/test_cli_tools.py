@@ -100,6 +100,37 @@ def test_check_warns_when_nobody_would_hear_of_blindness(run: Run, config: Path)
     assert 'no sink takes "blind"' in ended.data
 
 
+ODD_SINK = """
+from pydantic import SecretStr
+from poller import SinkSettings
+class Settings(SinkSettings, hide_input_in_errors=True):
+    token: SecretStr
+class Sink:
+    settings_model = Settings
+    def __init__(self, settings, tools):
+        raise ValueError(f"{settings.token.get_secret_value()} is no token of ours")
+    async def send(self, events): ...
+"""
+
+
+@pytest.mark.parametrize("command", [("run",), ("send-test", "mine")])
+def test_a_sink_that_cannot_be_made_is_named_and_its_secret_is_not(
+    start: Start, emulator: RunningEmulator, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    package = tmp_path / "odd_sink-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: odd_sink\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[poller.sinks]\nodd = odd_sink:Sink\n")
+    (tmp_path / "odd_sink.py").write_text(ODD_SINK)
+    (tmp_path / "config.toml").write_text('[[sinks]]\nname = "mine"\ntype = "odd"\ntoken = "pl4nted-s3cret"\n')
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    process = start(*command, "-c", "config.toml", PYTHONPATH=path)
+    assert process.end() == 2
+    said = 'omics-poller: sink "mine" cannot be made: ValueError: [hidden] is no token of ours'
+    assert [line for line in process.talk if "sink" in line] == [said]
+    assert "Traceback" not in "\n".join(process.talk)
+
+
 def test_send_test_sends_a_sample_of_each_kind(run: Run, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text('[[sinks]]\nname = "journal"\ntype = "file"\npath = "events.jsonl"\nomit = ["name"]\n')

@@ -2,16 +2,15 @@
 
 import asyncio
 import json
-import logging
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from poller.aws import AwsSessions
 from poller.core.samples import sample_event
@@ -19,9 +18,9 @@ from tests.acceptance.crash_stage import PATIENCE, Stage, account, stage
 from tests.acceptance.crash_truth import Arrival, violations
 from tests.acceptance.failing_aws import FAILS, FailingAws
 from tests.acceptance.test_outside_bars import HALF_A_SECOND, RUNS, life
-from tests.conformance.aws_far_ends import Bus, Queue, Topic
+from tests.conformance.aws_far_ends import ACCOUNT, Bus, Queue, Topic
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(300), pytest.mark.usefixtures("aws_credentials")]
 
 DOCUMENTATION: Final = Path(__file__).parents[2] / "docs" / "sinks.md"
 
@@ -33,49 +32,36 @@ def documented_rule() -> Any:
     return json.loads(found[1])
 
 
-@pytest.fixture
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "moto")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "moto")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 async def far_ends(aws: AwsSessions, url: str) -> dict[str, Queue]:
     """A queue for each sink, behind what the sink sends to, by the name of the sink."""
     sns, sqs, events = [
         await aws.client(name, region="us-east-1", endpoint_url=url) for name in ("sns", "sqs", "events")
     ]
+    name = f"runs-{uuid4().hex}"
     made = {
-        "topic": Topic(sns, sqs, "topic"),
-        "topic-fifo": Topic(sns, sqs, "topic.fifo"),
-        "queue": Queue(sqs, "queue"),
-        "queue-fifo": Queue(sqs, "queue.fifo"),
-        "bus": Bus(events, sqs, "bus", documented_rule()),
+        "topic": Topic(sns, sqs, f"{name}-topic"),
+        "topic-fifo": Topic(sns, sqs, f"{name}-topic.fifo"),
+        "queue": Queue(sqs, f"{name}-queue"),
+        "queue-fifo": Queue(sqs, f"{name}-queue.fifo"),
+        "bus": Bus(events, sqs, f"{name}-bus", documented_rule()),
     }
     for one in made.values():
         await one.make()
     return made
 
 
-def sinks(proxy: str) -> str:
+def sinks(queues: dict[str, Queue], proxy: str) -> str:
     """The tables of the configuration, behind the last key of the webhook's."""
-    targets = {
-        "topic": ("sns", 'topic_arn = "arn:aws:sns:us-east-1:123456789012:topic"'),
-        "topic-fifo": ("sns", 'topic_arn = "arn:aws:sns:us-east-1:123456789012:topic.fifo"'),
-        "queue": ("sqs", f'queue_url = "{proxy}/123456789012/queue"'),
-        "queue-fifo": ("sqs", f'queue_url = "{proxy}/123456789012/queue.fifo"'),
-        "bus": ("eventbridge", 'event_bus = "bus"'),
-    }
-    return "".join(
-        f'\n[[sinks]]\nname = "{name}"\ntype = "{kind}"\n{target}\nregion = "us-east-1"\nendpoint_url = "{proxy}"\n'
-        'timeout = "5s"\n'
-        for name, (kind, target) in targets.items()
-    )
+
+    def target(queue: Queue) -> str:
+        if isinstance(queue, Topic):
+            return f'type = "sns"\ntopic_arn = "{queue.topic_arn}"'
+        if isinstance(queue, Bus):
+            return f'type = "eventbridge"\nevent_bus = "{queue.name}"'
+        return f'type = "sqs"\nqueue_url = "{proxy}/{ACCOUNT}/{queue.name}"'
+
+    where = f'region = "us-east-1"\nendpoint_url = "{proxy}"\ntimeout = "5s"\n'
+    return "".join(f'\n[[sinks]]\nname = "{name}"\n{target(queue)}\n{where}' for name, queue in queues.items())
 
 
 def arrivals_in(bodies: Sequence[bytes]) -> list[Arrival]:
@@ -117,16 +103,16 @@ async def follow(play: Stage, queues: dict[str, Queue], chance: random.Random, *
 
 @pytest.mark.parametrize("killed", [False, True], ids=["failing", "failing and killed"])
 async def test_every_transition_reaches_sns_sqs_and_eventbridge_in_order_though_every_fifth_answer_fails(
-    killed: bool, moto: str, tmp_path: Path
+    killed: bool, moto_url: str, tmp_path: Path
 ) -> None:
     chance = random.Random(60)
-    aws, proxy = AwsSessions(), FailingAws(moto, random.Random(5))
+    aws, proxy = AwsSessions(), FailingAws(moto_url, random.Random(5))
     try:
-        queues = await far_ends(aws, moto)
+        queues = await far_ends(aws, moto_url)
         async with (
             account(seed=60) as emulator,
             proxy.serving(),
-            stage(tmp_path, emulator, polling=HALF_A_SECOND, sink=sinks(proxy.url)) as play,
+            stage(tmp_path, emulator, polling=HALF_A_SECOND, sink=sinks(queues, proxy.url)) as play,
         ):
             await follow(play, queues, chance, killed=killed)
             assert await play.daemon.stop() == 0

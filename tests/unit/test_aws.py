@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,20 +24,15 @@ from botocore.exceptions import (
 )
 
 from poller.aws import AwsSessions, parse_instant
+from tests.unit.http_rig import NOT_YOU, answering, assumed, key_of
 
 REGION = "us-east-1"
 SECRET = "aws-secret-2b7c6b1d"
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import os
-
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def environment(aws_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that are told apart from what else is in a log."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
 
@@ -74,24 +69,11 @@ class Service:
         return web.Response(status=self.status, text=text, content_type="application/json")
 
 
-def key_of(request: web.BaseRequest) -> str:
-    """The access key that a request was signed with."""
-    return request.headers["Authorization"].split("=")[1].split("/")[0]
-
-
 @asynccontextmanager
 async def service() -> AsyncIterator[Service]:
-    answering = Service()
-    runner = web.ServerRunner(web.Server(answering.handle))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    answering.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield answering
-    finally:
-        if answering.silent is not None:
-            answering.silent.set()
-        await runner.cleanup()
+    made = Service()
+    async with answering(made.handle) as made.url:
+        yield made
 
 
 # one client each
@@ -346,18 +328,6 @@ async def host_of(client: Any) -> str:
 # roles
 
 
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.mark.service
 async def test_a_role_is_assumed_with_the_credentials_at_hand(
     sessions: AwsSessions, moto_url: str, monkeypatch: pytest.MonkeyPatch
@@ -471,21 +441,12 @@ async def test_a_role_that_is_refused_says_so(sessions: AwsSessions, monkeypatch
     async with service() as sts, service() as omics:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
         sts.status = 403
-        sts.body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
+        sts.body = NOT_YOU
         role = "arn:aws:iam::210987654321:role/watcher"
         client = await sessions.client("omics", region=REGION, role_arn=role, endpoint_url=omics.url)
         with pytest.raises(ClientError, match=r"AccessDenied.* AssumeRole operation .*: not you"):
             await client.get_run(id="1")
     assert (len(sts.requests), len(omics.requests)) == (1, 0)
-
-
-def assumed(key: str, lifetime: timedelta) -> str:
-    expiration = (datetime.now(UTC) + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return (
-        "<AssumeRoleResponse><AssumeRoleResult><Credentials>"
-        f"<AccessKeyId>{key}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
-        f"<Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
-    )
 
 
 # timestamps

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from poller.core.event_data import BatchData, OverdueData, PendingReason, PollerData, RunData
+from poller.core.event_data import (
+    BatchData,
+    CohortData,
+    NotCompleted,
+    OverdueData,
+    PendingReason,
+    PollerData,
+    RunData,
+)
 from poller.core.samples import SAMPLE_TYPES, sample_event
 from poller.testing import running_emulator
 
@@ -105,7 +113,7 @@ def test_the_events_page_has_every_type_and_every_field() -> None:
     for kind in SAMPLE_TYPES:
         assert f"| `{kind}` |" in page, f"docs/events.md does not explain {kind}"
     named = {name for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
-    models = (RunData, OverdueData, PendingReason, BatchData, PollerData)
+    models = (RunData, OverdueData, PendingReason, BatchData, CohortData, NotCompleted, PollerData)
     for field in (*(name for model in models for name in model.model_fields), *sample_event().attributes):
         assert field in named or field == "data", f"docs/events.md does not explain {field}"
 

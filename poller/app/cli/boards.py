@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from poller.app.cli.exits import ExitCode
-from poller.app.cli.following import Followed
-from poller.app.cli.output import Output, printable
+from poller.app.cli.following import Followed, is_step
+from poller.app.cli.output import Output, empty_table, printable
 from poller.core.events import POLLER_PREFIX, Event, stamp
 
 if TYPE_CHECKING:
@@ -89,14 +89,9 @@ class LiveBoard:
         tasks: Callable[[Followed], object | None],
         now: Callable[[], datetime],
     ) -> None:
-        from rich.live import Live
-
         self._runs, self._tasks, self._now = runs, tasks, now
         self._said = ""
-        self._console = out.console()
-        self._live = Live(
-            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=False
-        )
+        self._live = out.live()
 
     def event(self, event: Event) -> None:
         if event.type.startswith(POLLER_PREFIX):
@@ -124,16 +119,14 @@ class LiveBoard:
             self._live.stop()
 
     def _drawn(self) -> "RenderableType":
-        from rich.box import SIMPLE_HEAD
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
-        room = max(self._console.height - 6, 3)
+        room = max(self._live.console.height - 6, 3)
         shown = sorted(self._runs, key=lambda run: run.code is not None)[:room]
         kept = {id(run) for run in shown}
         now = self._now()
-        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        table = empty_table()
         for column in ("Run", "Name", "Status", "For", "Tasks", ""):
             table.add_column(column, no_wrap=column in ("Run", "Status", "For", "Tasks"))
         for run in self._runs:
@@ -154,6 +147,11 @@ class LiveBoard:
         return Group(table, *(Text(line, style="dim") for line in below))
 
 
+def word_of(event: Event) -> str:
+    """The status that a run entered, or in capitals what else was told."""
+    return event.status or "" if is_step(event) else event.kind.upper()
+
+
 def words_of(event: Event) -> str:
     """An event in one line: when, which run, what, and why if that is known."""
     data = event.data
@@ -161,11 +159,16 @@ def words_of(event: Event) -> str:
         parts = [stamp(event.time), event.kind, event.subject, data.get("detail")]
     else:
         previous = data.get("previous_status")
-        what = event.status if event.kind == (event.status or "").lower() else event.kind.upper()
+        what = word_of(event)
         step = f"{previous} -> {what}" if previous and previous != what else what
         reason = data.get("failure_reason") or data.get("status_message")
         parts = [stamp(event.time), event.subject, step, data.get("name"), reason]
     return "  ".join(printable(" ".join(str(part).split())) for part in parts if part)
+
+
+def listed(event: Event) -> str:
+    """An event of the record in one line: its position, then its words."""
+    return f"{event.position:>8}  {words_of(event)}"
 
 
 def spell_span(span: timedelta) -> str:
@@ -175,7 +178,3 @@ def spell_span(span: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit} {seconds % size // lesser_size:02d}{lesser}"
     return f"{seconds}s"
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)

@@ -4,7 +4,7 @@ Pure. A run is followed for one incarnation: the one that its first event tells 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from poller.app.cli.exits import ExitCode
@@ -35,7 +35,6 @@ class Followed:
     note: str | None = None
     code: ExitCode | None = None
     seen: bool = False
-    events: int = field(default=0)
     region: str | None = None
 
     def take(self, event: Event) -> None:
@@ -46,11 +45,10 @@ class Followed:
         self.seen = True
         self.uuid = self.uuid or uuid
         self.name = event.data.get("name") or self.name
-        self.events += 1
         if event.kind in _LOST:
             self.note, self.code = event.kind, ExitCode.LOST
             return
-        if event.kind != (event.status or "").lower():
+        if not is_step(event):
             self.note = event.kind  # contradicted, unknown_status: no step of its life
             return
         self.status, self.since, self.note = event.status, event.time, event.data.get("failure_reason")
@@ -60,6 +58,11 @@ class Followed:
         if self.until is not None and passed(self.until, event):
             return ExitCode.OK
         return _CODES[event.status or ""] if event.terminal else None
+
+
+def is_step(event: Event) -> bool:
+    """Whether it says that its run entered `status`; what else is told of a run is no step of its life."""
+    return event.status is not None and event.kind == event.status.lower()
 
 
 def passed(until: str, event: Event) -> bool:

@@ -16,8 +16,6 @@ from poller.app.cli.output import Output
 from poller.core.errors import ConfigError, PollerError, StoreRefused
 from poller.version import __version__
 
-Command = Callable[..., Coroutine[Any, Any, ExitCode]]
-
 DEBUG: Final = "--debug"
 
 _HELP: Final = """\

@@ -13,14 +13,16 @@ from poller.core.runs import Json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
 
 
 class Output:
     """Two streams. Raises, from each method that writes data: BrokenPipeError once nobody reads it."""
 
-    def __init__(self, data: TextIO | None = None, talk: TextIO | None = None) -> None:
-        self._data = data or sys.stdout
-        self._talk = talk or sys.stderr
+    def __init__(self) -> None:
+        self._data: TextIO = sys.stdout
+        self._talk: TextIO = sys.stderr
 
     @property
     def on_terminal(self) -> bool:
@@ -37,9 +39,9 @@ class Output:
 
     def say(self, text: str) -> None:
         """A line for the person who waits."""
-        telemetry = sys.modules.get("poller.telemetry")  # where it is not loaded, no secret is either
+        redaction = sys.modules.get("poller.redaction")  # where it is not loaded, no secret is either
         with suppress(OSError):  # talk that nobody hears ends no work
-            self._write(self._talk, text if telemetry is None else telemetry.redact(text))
+            self._write(self._talk, text if redaction is None else redaction.redact(text))
 
     @property
     def can_ask(self) -> bool:
@@ -56,11 +58,9 @@ class Output:
         """Rows for people: drawn on a terminal, and elsewhere whole, whatever their width."""
         cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
         if self.on_terminal:
-            from rich.box import SIMPLE_HEAD
-            from rich.table import Table
             from rich.text import Text
 
-            table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+            table = empty_table()
             for column in columns:
                 table.add_column(column, overflow="fold")
             for row in cells:
@@ -84,6 +84,14 @@ class Output:
 
         return Console(file=self._data, highlight=False, markup=False, emoji=False)
 
+    def live(self) -> "Live":
+        """A place on the terminal that is drawn again and again, when it is told to."""
+        from rich.live import Live
+
+        return Live(
+            console=self.console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=False
+        )
+
     def quiet(self) -> None:
         """Write no more: what the buffers hold has no reader."""
         for stream in (self._data, self._talk):
@@ -102,6 +110,14 @@ class Output:
 
 Out = Annotated[Output, Parameter(parse=False)]
 """How a command asks for the output: it is no option."""
+
+
+def empty_table(title: str | None = None) -> "Table":
+    """A table to draw, as all of them look here."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, title=title, title_justify="left")
 
 
 def printable(text: str) -> str:

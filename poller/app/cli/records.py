@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
 
-from poller.app.build import resolve_regions, scope_name
+from poller.app.build import configured_scopes
 from poller.app.cli.options import NO_AWS, AwsOptions, load_configuration, parse_runs
 from poller.core.errors import ConfigError, PollerError
 from poller.core.events import stamp
@@ -18,7 +18,7 @@ from poller.settings.load import Loaded
 from poller.settings.model import Settings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
 from poller.settings.texts import RunName
-from poller.store.opening import open_store
+from poller.store.opening import in_memory, open_store
 
 
 class NamedRun(NamedTuple):
@@ -61,36 +61,45 @@ class Scopes:
         """The names that go with `places`, `name` itself first."""
         return [name, *(other for place in self.places(name) if (other := self.addresses[place].name) != name)]
 
+    def spelled(self, name: str, run_id: str) -> str:
+        """A run of a scope as one types it: by its bare id, where there is but one scope."""
+        return run_id if len(self.addresses) == 1 else f"{name}:{run_id}"
+
     def discovers(self, name: str) -> bool:
         """Whether the configuration has runs of this scope discovered."""
         watches = watches_by_scope(self.settings)
         return any(watch.discover for place in self.places(name) for watch in watches[place])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """An open record, and the configuration that names it."""
 
     store: Store
     loaded: Loaded
+    _scopes: Scopes | None = field(default=None, init=False)
 
     async def scopes(self) -> Scopes:
         """The scopes of the configuration. Raises: ConfigError if a region cannot be found."""
+        if self._scopes is None:
+            self._scopes = await self._found_scopes()
+        return self._scopes
+
+    async def _found_scopes(self) -> Scopes:
         settings = self.loaded.settings
         known = {state.name: state for state in await self.store.scopes()}
         try:
-            regions = resolve_regions(settings)
+            scopes = configured_scopes(settings)
         except ConfigError:
             if len(settings.aws) != 1 or len(known) != 1:
                 raise
             (one,) = known.values()  # nothing here tells the region, as the daemon's environment may; the record does
             return Scopes(settings, [Address(one.name, one.region, one.account_id)])
-        addresses = []
-        for aws, region in zip(settings.aws, regions, strict=True):
-            name = scope_name(aws, region)
-            account_id = known[name].account_id if name in known else None
-            addresses.append(Address(name, region, account_id or account_of(aws)))
-        return Scopes(settings, addresses)
+        learned = {name: state.account_id for name, state in known.items()}
+        return Scopes(
+            settings,
+            [Address(one.name, one.region, learned.get(one.name) or account_of(one.aws)) for one in scopes],
+        )
 
     async def runs(self, texts: Sequence[str]) -> list[NamedRun]:
         """The runs that were typed, each once. Raises: ConfigError for one that no scope here can hold."""
@@ -137,7 +146,7 @@ async def open_record(config: Path | None, aws: AwsOptions = NO_AWS, *, make: bo
     loaded = load_configuration(config, aws)
     url = loaded.settings.store.url
     store = open_store(url, directory=loaded.directory)
-    if url in ("sqlite://", "sqlite:///:memory:"):
+    if in_memory(url):
         raise PollerError(f"{loaded.path}: [store] url: this record lives in the memory of the daemon alone")
     if not make and not await anyio.Path(store.location).exists():
         raise PollerError(f"there is no record yet at {store.location}: `omics-poller run -c {loaded.path}` makes it")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
+from poller.app.cli.following import is_step
 from poller.app.demo.receiver import Received
 from poller.core.statuses import ENDS, RANK
 from poller.emulator import GONE, Transition
@@ -48,7 +49,7 @@ def judge(history: Iterable[Transition], received: Sequence[Received]) -> Report
         name = f"{true_steps[0].name} ({true_steps[0].run_id})"
         events = told[uuid]
         complaints += (f"{name}: {text}" for text in _disorder(events))
-        acknowledged = {one.event.status: one.at for one in events if _is_step(one)}
+        acknowledged = {one.event.status: one.at for one in events if is_step(one.event)}
         unseen = {status for one in events for status in one.event.data["skipped_statuses"]}
         due = _due(true_steps)
         steps += len(due)
@@ -85,17 +86,13 @@ def _is_lost(steps: Sequence[Transition]) -> bool:
     return GONE in words and not ENDS & set(words)
 
 
-def _is_step(one: Received) -> bool:
-    return one.event.kind == (one.event.status or "").lower()
-
-
 def _disorder(events: Sequence[Received]) -> list[str]:
     """What is wrong with the order in which events of one incarnation came."""
     wrong = []
     numbers = [one.event.sequence for one in events]
     if numbers != list(range(1, len(numbers) + 1)):
         wrong.append(f"its events came as {numbers}")
-    steps = [one.event.status or "" for one in events if _is_step(one)]
+    steps = [one.event.status or "" for one in events if is_step(one.event)]
     if any(RANK[later] <= RANK[earlier] for earlier, later in pairwise(steps)):
         wrong.append(f"its statuses came as {steps}")
     if sum(status in ENDS for status in steps) > 1:

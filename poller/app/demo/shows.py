@@ -3,14 +3,12 @@
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from poller.app.cli.boards import STYLES
-from poller.app.cli.output import Output
+from poller.app.cli.boards import STYLES, word_of
+from poller.app.cli.output import Output, empty_table
 from poller.app.demo.receiver import Received
-from poller.core.events import Event
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,13 +54,9 @@ class LiveShow(Show):
     """A table of the runs and of what was told of each."""
 
     def __init__(self, out: Output, started: float) -> None:
-        from rich.live import Live
-
         super().__init__(out, started)
         self._rows: dict[str, _Row] = {}
-        self._live = Live(
-            console=out.console(), auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=False
-        )
+        self._live = out.live()
 
     def take(self, received: Received) -> None:
         event = received.event
@@ -88,12 +82,9 @@ class LiveShow(Show):
             self._live.stop()
 
     def _drawn(self) -> "Table":
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
         from rich.text import Text
 
-        title = f"what the webhook receiver was told, {time.monotonic() - self.started:.0f} s"
-        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, title=title, title_justify="left")
+        table = empty_table(f"what the webhook receiver was told, {time.monotonic() - self.started:.0f} s")
         for column in ("Run", "Name", "Told", "Delay"):
             table.add_column(column, no_wrap=column in ("Run", "Delay"))
         for row in self._rows.values():
@@ -109,17 +100,8 @@ def show_on(out: Output, started: float) -> Show:
     return LiveShow(out, started) if out.on_terminal else Show(out, started)
 
 
-def word_of(event: Event) -> str:
-    """The status, or what else was told."""
-    return event.status or "" if event.kind == (event.status or "").lower() else event.kind.upper()
-
-
 def delay_of(received: Received) -> float | None:
     """Seconds from the service's own stamp to the acknowledgement; None where it gave none."""
     if received.event.data.get("occurred_at_source") in (None, "observed_at"):
         return None
-    return (received.at - _moment(received.event)).total_seconds()
-
-
-def _moment(event: Event) -> datetime:
-    return event.time
+    return (received.at - received.event.time).total_seconds()

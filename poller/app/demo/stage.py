@@ -11,10 +11,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -24,7 +23,7 @@ from poller.app.daemon import holder_name, run_parts
 from poller.app.demo.judge import Report, judge
 from poller.app.demo.receiver import Receiver, listening
 from poller.app.demo.shows import Show, show_on
-from poller.emulator import Emulator, RunSpec, Scenario, demo_scenario
+from poller.emulator import Emulator, RunSpec, demo_scenario
 from poller.settings.load import load_settings
 
 LONGEST: Final = 27.0
@@ -61,9 +60,9 @@ secret = "${{DEMO_WEBHOOK_SECRET}}"
 """
 
 
-async def perform(out: Output, scenario: Scenario | None = None) -> bool:
+async def perform(out: Output) -> bool:
     """Play the whole demonstration; whether everything was told that had to be."""
-    scenario = scenario or demo_scenario()
+    scenario = demo_scenario()
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
     receiver = Receiver(secret)
     started = time.monotonic()
@@ -97,7 +96,7 @@ async def _play(
             await anyio.sleep(LOOK_EVERY)
             if waiting and _sees(parts):  # runs start once somebody looks, so that each status can be seen
                 for run in waiting:
-                    emulator.start_run(**_options(run))
+                    emulator.start_run_as(run)
                 waiting.clear()
             for one in receiver.received[shown:]:
                 shown += 1
@@ -114,11 +113,6 @@ def _sees(parts: Parts) -> bool:
     """Whether the daemon has had an answer."""
     rounds = parts.scopes[0].rounds
     return rounds is not None and rounds.access.sight.last_success_at is not None
-
-
-def _options(run: RunSpec) -> dict[str, Any]:
-    """A run of the scenario as the emulator starts one."""
-    return {member.name: getattr(run, member.name) for member in fields(run)}
 
 
 def _all_ended(emulator: Emulator) -> bool:
@@ -161,7 +155,7 @@ def _conclude(out: Output, report: Report, receiver: Receiver, calls: Mapping[st
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else timedelta(0).total_seconds()
+    return sum(values) / len(values) if values else 0.0
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Of two scopes that prove to be one all is held under one name."""
 
+from poller.core.batches import KnownBatch
 from poller.core.routing import Route
 from poller.core.runs import KnownRun
 from poller.ports import Round, ScopeState, WatchRow
@@ -60,6 +61,18 @@ class ScopePromises(Opened):
             assert {run_id: row.known.status for run_id, row in rows.items()} == dict.fromkeys("1234", "FAILED")
             kept = {run_id: row.snapshot["of"] for run_id, row in rows.items()}
             assert kept == {"1": "other", "2": SCOPE, "3": SCOPE, "4": "other"}
+
+    async def test_a_batch_is_remembered_as_it_was_last_and_held_once_where_two_scopes_are_one(self) -> None:
+        async with self.open_store() as store:
+            first, ours = KnownBatch("1", status="PENDING"), KnownBatch("1", "uuid", "INPROGRESS", AT, counts={"A": 1})
+            theirs = KnownBatch("2", status="PROCESSED", submitted=3, gone=True)
+            for scope, batches in ((SCOPE, [first]), (SCOPE, [ours]), ("other", [first, theirs])):
+                await store.commit_round(Round(AT, scope, batches=batches))
+            assert await store.batches(SCOPE) == [ours]
+            for _ in range(2):  # twice is once
+                await store.merge_scopes("other", SCOPE, discovered_through=None)
+                assert sorted(await store.batches(SCOPE), key=lambda batch: batch.batch_id) == [ours, theirs]
+                assert await store.batches("other") == []
 
     async def test_scopes_of_which_nothing_is_known_are_merged_without_a_trace(self) -> None:
         async with self.open_store() as store:

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 from poller.app import daemon
 from poller.app.build import Parts
 from poller.app.daemon import reload, run_daemon
-from poller.core.errors import StoreRefused, StoreUnavailable
+from poller.core.errors import ConfigError, StoreRefused, StoreUnavailable
 from poller.delivery.outlet import Outlet
 from poller.emulator import Emulator, Fault, Life
 from poller.polling.rules import Rule
@@ -24,23 +22,20 @@ from poller.sinks.file import FileSink
 from tests.unit.app.daemon_rig import Stage, file_sink, send_signal
 from tests.unit.app.library_rig import PATIENCE, quick_life, until
 
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Emulator() as emulator:
-        yield Stage(emulator, tmp_path)
+def stage(emulator: Emulator, tmp_path: Path) -> Stage:
+    return Stage(emulator, tmp_path)
 
 
 def sink_names(parts: Parts) -> list[str]:
     return [outlet.name for outlet in parts.dispatcher.outlets]
+
+
+def explode(*_: object) -> None:
+    raise ZeroDivisionError("a bug of somebody else's")
 
 
 def kinds(lines: list[str]) -> list[str]:
@@ -149,18 +144,28 @@ async def test_a_file_that_is_gone_changes_nothing(stage: Stage) -> None:
         assert sink_names(parts) == ["one"]
 
 
-async def test_a_sink_that_fails_to_be_made_changes_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sink_that_fails_to_be_made_changes_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Sinks of other packages may raise anything: a daemon must survive its configuration being read again."""
     stage.configure(file_sink("one"))
-
-    def explode(*_: object) -> None:
-        raise ZeroDivisionError("a bug of somebody else's")
-
     async with stage.running() as parts:
         monkeypatch.setattr(FileSink, "__init__", explode)
         stage.configure(file_sink("one") + file_sink("two"))
         assert await reload(parts, stage.path, parts.settings) is parts.settings
         assert sink_names(parts) == ["one"]
+    (refused,) = (record for record in caplog.records if record.message == "config.refused")
+    assert vars(refused)["error"] == 'sink "two" cannot be made: ZeroDivisionError: a bug of somebody else\'s'
+
+
+async def test_a_sink_that_fails_to_be_made_is_named_at_the_start(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FileSink, "__init__", explode)
+    stage.configure(file_sink("one"))
+    with pytest.raises(ConfigError, match=r'sink "one" cannot be made: ZeroDivisionError: a bug'):
+        async with stage.parts():
+            raise AssertionError("it has opened")
 
 
 async def test_what_else_changed_is_told_as_needing_a_restart_each_time(

@@ -1,7 +1,5 @@
 """What the daemon says of itself over HTTP."""
 
-import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,12 @@ from poller.settings.model import HttpSettings
 from tests.unit.app.daemon_rig import Stage, file_sink
 from tests.unit.app.library_rig import until
 
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Emulator() as emulator:
-        yield Stage(emulator, tmp_path, listen="127.0.0.1:0")
+def stage(emulator: Emulator, tmp_path: Path) -> Stage:
+    return Stage(emulator, tmp_path, listen="127.0.0.1:0")
 
 
 async def get(parts: Parts, path: str) -> tuple[int, Any, str]:

@@ -5,7 +5,6 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,19 +19,7 @@ from poller.emulator import Emulator, Fault, Life
 from poller.settings.load import settings_from
 from tests.unit.app.library_rig import BRISK, PATIENCE, brisk_poller, quick_life, until
 
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 
 def others() -> set[asyncio.Task[Any]]:

@@ -1,8 +1,6 @@
 """From eviction to the sink: HealthOmics as the emulator, CloudWatch Logs as moto, the poller whole between them."""
 
 import json
-import os
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +15,11 @@ from poller.healthomics.service import HealthOmics
 from poller.settings.load import settings_from
 from tests.unit.app.daemon_rig import Stage, file_sink
 from tests.unit.app.library_rig import BRISK, PATIENCE, until
-from tests.unit.healthomics.logs_rig import REGION, Logs, moto_server, run_line, task_line
+from tests.unit.healthomics.logs_rig import REGION, Logs, denying, run_line, task_line
+from tests.unit.http_rig import answering
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.usefixtures("aws_credentials")]
 LIFE = "96c57683-74bf-9d6d-ae7e-f09b097db14a"
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
-
-
-@pytest.fixture
-async def logs(moto_url: str) -> AsyncIterator[Logs]:
-    sessions = AwsSessions()
-    there = await Logs.at(sessions, moto_url)
-    await there.make_group()
-    yield there
-    await there.drop_group()
-    await sessions.close()
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as running:
-        yield running
 
 
 async def test_the_daemon_tells_how_an_evicted_run_ended(
@@ -109,8 +78,6 @@ async def test_check_says_whether_manifests_can_be_read(emulator: Emulator, moto
 
 
 async def test_check_says_what_it_costs_that_manifests_are_denied(emulator: Emulator) -> None:
-    from tests.unit.healthomics.test_logs import answering, denying
-
     async with answering(denying) as url:
         service = HealthOmics(
             AwsSessions(), SystemClock(), region=REGION, endpoint_url=emulator.url, logs_endpoint_url=url

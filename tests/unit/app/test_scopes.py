@@ -25,22 +25,14 @@ from poller.settings.model import Settings, StoreSettings
 from poller.settings.texts import RunName, run_name
 from tests.unit.app.daemon_rig import POLLING, Stage, file_sink
 from tests.unit.app.library_rig import quick_life, until
+from tests.unit.http_rig import NOT_YOU, answering, assumed, identity, key_of
+
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 SOON = 8.0
 """Seconds, far above what a run's whole life takes here (0.2) and far below what a service that hangs is given (10)."""
 ONE, TWO = "123456789012", "210987654321"
 ROLE = f"arn:aws:iam::{TWO}:role/watcher"
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
 
 
 @dataclass
@@ -53,46 +45,26 @@ class Sts:
     refuses_roles: bool = False
     asked: list[str] = field(default_factory=list)
 
-    async def answer(self, request: web.Request) -> web.Response:
-        key = request.headers["Authorization"].split("Credential=")[1].split("/")[0]
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        key = key_of(request)
         assumes = "Action=AssumeRole" in await request.text()
         self.asked.append(f"{key} {'AssumeRole' if assumes else 'GetCallerIdentity'}")
         if key in self.hangs_for:
             await asyncio.Event().wait()
         if assumes and self.refuses_roles:
-            body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
-            return web.Response(status=403, text=body, content_type="text/xml")
-        if assumes:
-            body = (
-                "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIAROLE</AccessKeyId>"
-                "<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
-                "<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
-            )
-        else:
-            body = (
-                "<GetCallerIdentityResponse><GetCallerIdentityResult>"
-                f"<Account>{self.accounts[key]}</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
-            )
-        return web.Response(text=body, content_type="text/xml")
+            return web.Response(status=403, text=NOT_YOU, content_type="text/xml")
+        return web.Response(text=assumed() if assumes else identity(self.accounts[key]), content_type="text/xml")
 
 
 @asynccontextmanager
 async def sts_server(monkeypatch: pytest.MonkeyPatch, **accounts: str) -> AsyncIterator[Sts]:
     """STS for this process, and a profile for each access key."""
     sts = Sts(accounts=accounts)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", sts.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        sts.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with answering(sts.answer) as sts.url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
         profiles = "".join(f"[{key}]\naws_access_key_id={key}\naws_secret_access_key=s\n" for key in accounts)
         await anyio.Path(os.environ["AWS_SHARED_CREDENTIALS_FILE"]).write_text(profiles)
         yield sts
-    finally:
-        await runner.cleanup()
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """A clock that tests turn by hand, and clients that talk to an emulator in the same loop."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,13 +8,21 @@ from typing import Any
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
+from botocore.exceptions import ClientError
 
 from poller.emulator import Emulator
 
 BEGIN = datetime(2026, 11, 23, 7, 0, 0, 262471, tzinfo=UTC)
 SESSION = get_session()  # one, since reading the service model is most of the cost of a client
 
-Omics = Callable[[Emulator], AbstractAsyncContextManager[Any]]
+Omics = Callable[..., AbstractAsyncContextManager[Any]]
+
+REQUIRED: dict[str, Any] = {
+    "workflowId": "4074992",
+    "roleArn": "arn:aws:iam::123456789012:role/OmicsRole",
+    "outputUri": "s3://out/runs",
+}
+"""What a run that is started must be told."""
 
 
 class HandClock:
@@ -28,6 +36,13 @@ class HandClock:
 
     def pass_by(self, seconds: float) -> None:
         self.moment += timedelta(seconds=seconds)
+
+
+async def refusal(asked: Awaitable[Any]) -> tuple[str, int]:
+    """The error's code and HTTP status."""
+    with pytest.raises(ClientError) as caught:
+        await asked
+    return caught.value.response["Error"]["Code"], caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 @pytest.fixture

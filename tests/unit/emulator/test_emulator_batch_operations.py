@@ -1,24 +1,13 @@
 """The operations about batches and run groups over real HTTP, asked by aiobotocore."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from botocore.exceptions import ClientError
 
 from poller.emulator import Emulator, Fault, Life, Scenario
 
-# The fixtures of conftest.py.
-HandClock = Any
-Omics = Callable[..., AbstractAsyncContextManager[Any]]
-
-DEFAULT: dict[str, Any] = {
-    "workflowId": "4074992",
-    "roleArn": "arn:aws:iam::123456789012:role/OmicsRole",
-    "outputUri": "s3://out/runs",
-}
+from .conftest import REQUIRED, HandClock, Omics, refusal
 
 
 def batch(*settings: Any, **default: Any) -> dict[str, Any]:
@@ -26,16 +15,9 @@ def batch(*settings: Any, **default: Any) -> dict[str, Any]:
     given = [setting if isinstance(setting, dict) else {"runSettingId": setting} for setting in settings]
     return {
         "requestId": "r",
-        "defaultRunSetting": {**DEFAULT, **default},
+        "defaultRunSetting": {**REQUIRED, **default},
         "batchRunSettings": {"inlineSettings": given},
     }
-
-
-async def refusal(asked: Any) -> tuple[str, int]:
-    """The error's code and HTTP status."""
-    with pytest.raises(ClientError) as caught:
-        await asked
-    return caught.value.response["Error"]["Code"], caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 async def read(client: Any, operation: str, member: str, **asked: Any) -> list[Any]:
@@ -110,7 +92,7 @@ async def test_settings_of_a_run_go_over_those_of_its_batch(omics: Omics, clock:
         (started["id"], "77", "DYNAMIC")
     }
     assert first["uuid"] == listed["runs"][0]["runInternalUuid"]
-    assert asked["defaultRunSetting"] == {**DEFAULT, **default}
+    assert asked["defaultRunSetting"] == {**REQUIRED, **default}
 
 
 async def test_the_same_request_id_gives_the_same_batch(omics: Omics) -> None:
@@ -130,9 +112,9 @@ async def test_the_same_request_id_gives_the_same_batch(omics: Omics) -> None:
         ({"requestId": None}, "requestId"),
         ({"defaultRunSetting": None}, "defaultRunSetting"),
         ({"defaultRunSetting": {"workflowId": "1"}}, "defaultRunSetting.roleArn"),
-        ({"defaultRunSetting": {**DEFAULT, "workflowId": "x"}}, "defaultRunSetting.workflowId"),
-        ({"defaultRunSetting": {**DEFAULT, "workflowType": "READY2RUN"}}, "READY2RUN"),
-        ({"defaultRunSetting": {**DEFAULT, "runTags": {"a": 1}}}, "defaultRunSetting.runTags"),
+        ({"defaultRunSetting": {**REQUIRED, "workflowId": "x"}}, "defaultRunSetting.workflowId"),
+        ({"defaultRunSetting": {**REQUIRED, "workflowType": "READY2RUN"}}, "READY2RUN"),
+        ({"defaultRunSetting": {**REQUIRED, "runTags": {"a": 1}}}, "defaultRunSetting.runTags"),
         ({"batchName": "n" * 65}, "batchName"),
         ({"batchRunSettings": {}}, "exactly one"),
         ({"batchRunSettings": {"inlineSettings": [{"runSettingId": "a"}], "s3UriSettings": "s3://a/b"}}, "exactly one"),
@@ -156,7 +138,7 @@ async def test_a_batch_that_the_model_forbids_is_refused(wrong: dict[str, Any], 
 
 async def test_a_failed_submission_has_its_reason_and_no_run(omics: Omics, clock: HandClock) -> None:
     async with Emulator(now=clock) as emulator, omics(emulator) as client:
-        without_output = {name: value for name, value in DEFAULT.items() if name != "outputUri"}
+        without_output = {name: value for name, value in REQUIRED.items() if name != "outputUri"}
         asked = batch("a", {"runSettingId": "b", "outputUri": "s3://out/runs"})
         started = await client.start_run_batch(**{**asked, "defaultRunSetting": without_output})
         tagged = {"runSettingId": "a", "runTags": {"emulator:submission": "RequestTimeoutException"}}

@@ -1,7 +1,5 @@
 """Pages: cursors that stand, offsets that shift, tokens that expire, and lists that end early."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -9,9 +7,7 @@ from botocore.exceptions import ClientError
 
 from poller.emulator import Emulator, Fault, Life, Scenario
 
-# The fixtures of conftest.py.
-HandClock = Any
-Omics = Callable[..., AbstractAsyncContextManager[Any]]
+from .conftest import HandClock, Omics
 
 
 async def ids_of_page(client: Any, token: str | None = None, **asked: Any) -> tuple[list[str], str | None]:

@@ -42,7 +42,8 @@ def taken(quota: Quota, operation: str, per_second: float, begin: float, end: fl
 
 
 def test_others_in_the_account_spend_from_the_same_quota() -> None:
-    quota = Quota(10, foreign_per_second={"ListRuns": 7})
+    quota = Quota(10)
+    quota.call_foreign({"ListRuns": 7}, 0)
     rng = random.Random(1)
     ours = sum(quota.take("ListRuns", at) for at in sorted(rng.randrange(100 * SECOND) for _ in range(1000)))
     others = quota.foreign_calls(100 * SECOND)["ListRuns"]
@@ -54,14 +55,16 @@ def test_others_in_the_account_spend_from_the_same_quota() -> None:
 
 
 def test_who_asks_gently_lets_others_have_what_they_ask_for() -> None:
-    quota = Quota(10, foreign_per_second={"ListRuns": 7})
+    quota = Quota(10)
+    quota.call_foreign({"ListRuns": 7}, 0)
 
     assert taken(quota, "ListRuns", 2.9, 0, 100) == 290
     assert quota.foreign_calls(100 * SECOND)["ListRuns"].refused == 0
 
 
 def test_others_that_ask_more_than_the_quota_are_refused_the_rest() -> None:
-    quota = Quota(10, foreign_per_second={"GetRun": 25})
+    quota = Quota(10)
+    quota.call_foreign({"GetRun": 25}, 0)
     others = quota.foreign_calls(60 * SECOND)["GetRun"]
 
     assert others.made == 1500
@@ -69,7 +72,8 @@ def test_others_that_ask_more_than_the_quota_are_refused_the_rest() -> None:
 
 
 def test_who_others_are_can_change_and_what_they_asked_stays_counted() -> None:
-    quota = Quota(10, foreign_per_second={"GetRun": 4})
+    quota = Quota(10)
+    quota.call_foreign({"GetRun": 4}, 0)
     quota.call_foreign({"GetRun": 2, "ListRuns": 1}, 10 * SECOND)
     quota.call_foreign({}, 20 * SECOND)
     calls = quota.foreign_calls(1000 * SECOND)
@@ -83,7 +87,8 @@ def test_who_others_are_can_change_and_what_they_asked_stays_counted() -> None:
 
 
 def test_without_a_quota_nobody_is_refused() -> None:
-    quota = Quota(None, foreign_per_second={"GetRun": 100})
+    quota = Quota(None)
+    quota.call_foreign({"GetRun": 100}, 0)
 
     assert quota.foreign_calls(10 * SECOND)["GetRun"].refused == 0
     assert quota.take("GetRun", 10 * SECOND)

@@ -2,8 +2,6 @@
 
 import json
 import socket
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
@@ -30,22 +28,7 @@ from poller.emulator import (
 from poller.emulator.control import is_local
 from poller.emulator.errors import HTTP_STATUS, MODELLED
 
-# The fixtures of conftest.py.
-HandClock = Any
-Omics = Callable[..., AbstractAsyncContextManager[Any]]
-
-START_RUN: dict[str, Any] = {
-    "workflowId": "4074992",
-    "roleArn": "arn:aws:iam::123456789012:role/OmicsRole",
-    "outputUri": "s3://out/runs",
-}
-
-
-async def refusal(asked: Any) -> tuple[str, int]:
-    """The error's code and HTTP status."""
-    with pytest.raises(ClientError) as caught:
-        await asked
-    return caught.value.response["Error"]["Code"], caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
+from .conftest import REQUIRED, HandClock, Omics, refusal
 
 
 async def ids(client: Any, **filters: Any) -> list[str]:
@@ -189,7 +172,7 @@ async def test_a_started_run_echoes_what_was_asked(omics: Omics) -> None:
         "engineSettings": {"profile": "test"},
     }
     async with Emulator(Scenario(default_life=Life.of("PENDING"))) as emulator, omics(emulator) as client:
-        started = await client.start_run(**START_RUN, **asked, requestId="r")
+        started = await client.start_run(**REQUIRED, **asked, requestId="r")
         run = await client.get_run(id=started["id"])
         exported = await client.get_run(id=started["id"], export=["DEFINITION"])
 
@@ -203,9 +186,9 @@ async def test_a_started_run_echoes_what_was_asked(omics: Omics) -> None:
 
 async def test_the_same_request_id_gives_the_same_run(omics: Omics) -> None:
     async with Emulator() as emulator, omics(emulator) as client:
-        first = await client.start_run(**START_RUN, requestId="r")
-        again = await client.start_run(**START_RUN, requestId="r")
-        other = await client.start_run(**START_RUN, requestId="s")
+        first = await client.start_run(**REQUIRED, requestId="r")
+        again = await client.start_run(**REQUIRED, requestId="r")
+        other = await client.start_run(**REQUIRED, requestId="s")
 
         assert first["id"] == again["id"] != other["id"]
         assert first["uuid"] == again["uuid"]
@@ -214,8 +197,8 @@ async def test_the_same_request_id_gives_the_same_run(omics: Omics) -> None:
 
 async def test_a_run_can_be_run_again_by_its_id(omics: Omics) -> None:
     async with Emulator() as emulator, omics(emulator) as client:
-        first = await client.start_run(**START_RUN, requestId="r", name="a", runGroupId="3")
-        again = {name: value for name, value in START_RUN.items() if name != "workflowId"}
+        first = await client.start_run(**REQUIRED, requestId="r", name="a", runGroupId="3")
+        again = {name: value for name, value in REQUIRED.items() if name != "workflowId"}
         second = await client.start_run(**again, requestId="s", runId=first["id"], name="b")
         run = await client.get_run(id=second["id"])
         missing = await refusal(client.start_run(**again, requestId="t", runId="1"))
@@ -243,7 +226,7 @@ async def test_a_run_can_be_run_again_by_its_id(omics: Omics) -> None:
 )
 async def test_a_start_that_the_model_forbids_is_refused(wrong: dict[str, Any]) -> None:
     async with Emulator() as emulator, ClientSession() as session:
-        async with session.post(f"{emulator.url}/run", json={**START_RUN, "requestId": "r", **wrong}) as answer:
+        async with session.post(f"{emulator.url}/run", json={**REQUIRED, "requestId": "r", **wrong}) as answer:
             assert answer.status == 400
             assert answer.headers["x-amzn-ErrorType"] == "ValidationException"
         assert emulator.history() == []
@@ -252,8 +235,8 @@ async def test_a_start_that_the_model_forbids_is_refused(wrong: dict[str, Any]) 
 async def test_the_life_of_a_started_run_is_chosen_by_a_tag(omics: Omics, clock: HandClock) -> None:
     scenario = Scenario(lives={"bad": Life.failed("IMPORT_FAILED")}, default_life=Life.completed())
     async with Emulator(scenario, now=clock) as emulator, omics(emulator) as client:
-        bad = await client.start_run(**START_RUN, requestId="r", tags={"emulator:life": "bad"})
-        good = await client.start_run(**START_RUN, requestId="s")
+        bad = await client.start_run(**REQUIRED, requestId="r", tags={"emulator:life": "bad"})
+        good = await client.start_run(**REQUIRED, requestId="s")
         clock.pass_by(60)
 
         assert emulator.status_of(bad["id"]) == "FAILED"
@@ -297,12 +280,12 @@ async def test_a_reused_id_is_another_run(omics: Omics) -> None:
 
 async def test_at_the_limit_of_runs_an_old_one_is_evicted_or_the_new_one_refused(omics: Omics) -> None:
     async with Emulator(Scenario(max_runs=1)) as emulator, omics(emulator) as client:
-        first = await client.start_run(**START_RUN, requestId="r", retentionMode="REMOVE")
-        second = await client.start_run(**START_RUN, requestId="s", retentionMode="REMOVE")
+        first = await client.start_run(**REQUIRED, requestId="r", retentionMode="REMOVE")
+        second = await client.start_run(**REQUIRED, requestId="s", retentionMode="REMOVE")
 
         assert await refusal(client.get_run(id=first["id"])) == ("ResourceNotFoundException", 404)
         assert await ids(client) == [second["id"]]
-        assert await refusal(client.start_run(**START_RUN, requestId="t")) == ("ServiceQuotaExceededException", 402)
+        assert await refusal(client.start_run(**REQUIRED, requestId="t")) == ("ServiceQuotaExceededException", 402)
 
 
 # Tasks

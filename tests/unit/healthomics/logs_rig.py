@@ -1,31 +1,15 @@
 """CloudWatch Logs as moto serves them over real HTTP, with manifests in them."""
 
 import json
-import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
+
+from aiohttp import web
 
 from poller.aws import AwsSessions
 from poller.healthomics.manifest import GROUP, stream_of
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-
-
-@contextmanager
-def moto_server() -> Iterator[str]:
-    """The address of a moto; its state is the process's, so that who ends takes along what was written."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
 
 
 def run_line(run_id: str, uuid: str, status: str = "COMPLETED", **members: Any) -> dict[str, Any]:
@@ -44,6 +28,12 @@ def run_line(run_id: str, uuid: str, status: str = "COMPLETED", **members: Any) 
 def task_line(run_id: str, number: int) -> dict[str, Any]:
     run = f"arn:aws:omics:{REGION}:{ACCOUNT}:run/{run_id}"
     return {"arn": f"arn:aws:omics:{REGION}:{ACCOUNT}:task/{number}", "run": run, "status": "SUCCESS"}
+
+
+async def denying(_: web.BaseRequest) -> web.Response:
+    """Every question is denied."""
+    text = json.dumps({"__type": "AccessDeniedException", "message": "not authorized"})
+    return web.Response(status=400, text=text, content_type="application/x-amz-json-1.1")
 
 
 class Logs:

@@ -1,11 +1,9 @@
 """Manifests read over real HTTP from moto's CloudWatch Logs, and from answers that moto cannot be made to give."""
 
 import json
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,27 +16,13 @@ from poller.emulator import Emulator
 from poller.healthomics import logs as reading
 from poller.healthomics.service import NOT_ASKED, HealthOmics
 from poller.ports import Manifest
+from tests.unit.http_rig import answering
 
-from .logs_rig import REGION, Logs, moto_server, run_line, task_line
+from .logs_rig import REGION, Logs, run_line, task_line
+
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 RUN, LIFE, OTHER = "7830534", "96c57683-74bf-9d6d-ae7e-f09b097db14a", "0ad2c1f0-1111-4222-8333-444455556666"
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
 
 
 class Reader:
@@ -65,17 +49,6 @@ async def reader(logs_url: str | None, **options: Any) -> AsyncIterator[Reader]:
         yield Reader(service)
     finally:
         await service.close()
-
-
-@pytest.fixture
-async def logs(moto_url: str) -> AsyncIterator[Logs]:
-    """The group, empty before and after."""
-    sessions = AwsSessions()
-    there = await Logs.at(sessions, moto_url)
-    await there.make_group()
-    yield there
-    await there.drop_group()
-    await sessions.close()
 
 
 @pytest.mark.service
@@ -182,23 +155,6 @@ async def test_the_environment_may_give_the_logs_of_an_emulated_set_up_an_addres
 
 
 # --- answers that moto does not give ---------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def answering(respond: Callable[[web.BaseRequest], Awaitable[web.Response]]) -> AsyncIterator[str]:
-    runner = web.ServerRunner(web.Server(respond))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-async def denying(_: web.BaseRequest) -> web.Response:
-    """Every question is denied."""
-    text = json.dumps({"__type": "AccessDeniedException", "message": "not authorized"})
-    return web.Response(status=400, text=text, content_type="application/x-amz-json-1.1")
 
 
 @pytest.mark.parametrize(

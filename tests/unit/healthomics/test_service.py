@@ -1,11 +1,9 @@
 """HealthOmics asked over real HTTP, while everything goes wrong that can."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -19,37 +17,12 @@ from poller.core.runs import GroupLimits
 from poller.emulator import Emulator, Fault, Life
 from poller.healthomics.service import HealthOmics
 from poller.settings.model import AwsSettings
+from tests.unit.http_rig import NOT_YOU, answering, assumed, identity, key_of
+
+pytestmark = pytest.mark.usefixtures("aws_credentials")
 
 ACCOUNT = "123456789012"
 ROLE = "arn:aws:iam::210987654321:role/watcher"
-ASSUMED = (
-    "<AssumeRoleResponse><AssumeRoleResult><Credentials>"
-    "<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
-    "<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
-)
-IDENTITY = (
-    "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>210987654321</Account>"
-    "</GetCallerIdentityResult></GetCallerIdentityResponse>"
-)
-REFUSED = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Dummy credentials, and nothing else of AWS in the environment or at home."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulated")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "emulated")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-
-
-@pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator() as running:
-        yield running
 
 
 @asynccontextmanager
@@ -60,11 +33,6 @@ async def asking(url: str | None, *, read_timeout: float = 20.0, **options: obje
         yield service
     finally:
         await service.close()
-
-
-def key_of(request: web.Request) -> str:
-    """The access key that a request was signed with."""
-    return request.headers["Authorization"].split("Credential=")[1].split("/")[0]
 
 
 def running_run(emulator: Emulator, **options: object) -> str:
@@ -289,11 +257,11 @@ async def test_without_credentials_the_scope_is_blind_and_renewing_finds_new_one
 async def test_renewed_credentials_are_those_that_are_signed_with(monkeypatch: pytest.MonkeyPatch) -> None:
     signed_by: list[str] = []
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.BaseRequest) -> web.Response:
         signed_by.append(key_of(request))
         return web.json_response({"id": "1", "status": "RUNNING"})
 
-    async with http_server(answer) as url, asking(url) as service:
+    async with answering(answer) as url, asking(url) as service:
         await service.get_run("1")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
         await service.get_run("1")
@@ -324,17 +292,18 @@ async def test_no_region_deep_inside_is_no_crash() -> None:
 async def test_with_a_role_every_call_is_made_as_that_role(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     signed_by: list[str] = []
 
-    async def sts(request: web.Request) -> web.Response:
+    async def sts(request: web.BaseRequest) -> web.Response:
         asked = await request.text()
         assert "ExternalId=lab-1" in asked or "GetCallerIdentity" in asked
         signed_by.append(key_of(request))
-        return web.Response(text=IDENTITY if "GetCallerIdentity" in asked else ASSUMED, content_type="text/xml")
+        text = identity("210987654321") if "GetCallerIdentity" in asked else assumed()
+        return web.Response(text=text, content_type="text/xml")
 
-    async def omics(request: web.Request) -> web.Response:
+    async def omics(request: web.BaseRequest) -> web.Response:
         signed_by.append(key_of(request))
         return web.json_response({"id": "1", "status": "RUNNING"})
 
-    async with http_server(sts) as sts_url, http_server(omics) as url:
+    async with answering(sts) as sts_url, answering(omics) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_url)
         async with asking(url, role_arn=ROLE, external_id="lab-1") as service:
             await service.get_run("1")
@@ -343,10 +312,10 @@ async def test_with_a_role_every_call_is_made_as_that_role(emulator: Emulator, m
 
 
 async def test_a_role_that_is_refused_is_blindness(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def sts(_: web.Request) -> web.Response:
-        return web.Response(status=403, text=REFUSED, content_type="text/xml")
+    async def sts(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=403, text=NOT_YOU, content_type="text/xml")
 
-    async with http_server(sts) as sts_url:
+    async with answering(sts) as sts_url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts_url)
         async with asking(emulator.url, role_arn=ROLE) as service:
             for call in (service.get_run("1"), service.list_runs(), service.account()):
@@ -418,17 +387,3 @@ async def test_the_real_service_is_asked_under_its_host_prefix() -> None:
         with pytest.raises(Transient):
             await service.get_run("1")
     assert [host.split("?")[0] for host in hosts] == ["https://workflows-omics.us-east-1.amazonaws.com/run/1"]
-
-
-@asynccontextmanager
-async def http_server(answer: Callable[[web.Request], object]) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)  # type: ignore[arg-type]
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()

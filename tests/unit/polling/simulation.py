@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import looptime
@@ -25,13 +25,17 @@ from poller.core.errors import Blind, ServiceError, Throttled, Transient
 from poller.core.events import Event
 from poller.core.overdue import Terms
 from poller.core.runs import GroupLimits, Snapshot
+from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered
 from poller.emulator.batches import Batches
 from poller.emulator.errors import Refused
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
-from poller.emulator.paging import Paging
+from poller.emulator.paging import Mode, Paging
+from poller.emulator.quota import Quota
+from poller.emulator.requests import Request
 from poller.emulator.runs import RunSpec
-from poller.emulator.service import Request, Service
+from poller.emulator.service import Service
+from poller.emulator.starting import usual_setting
 from poller.emulator.world import World
 from poller.foundation import Foundation
 from poller.gate import RecordGate
@@ -39,7 +43,7 @@ from poller.healthomics.manifest import run_of, stream_of
 from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, group_limits_of, page_of, snapshot_of
 from poller.polling.rules import Rule
 from poller.polling.scope import Scope
-from poller.ports import BatchPage, Manifest, Page, Store
+from poller.ports import BatchPage, Manifest, Page, Spend, Store
 from poller.store.opening import open_store
 from poller.telemetry import Tally
 
@@ -48,6 +52,13 @@ START = datetime(2026, 11, 23, 8, tzinfo=UTC)
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 LATENCY = 0.06
+BRISK = Pace(
+    min_interval=timedelta(milliseconds=500),
+    max_interval=timedelta(seconds=10),
+    ceiling=10,
+    vanish_deadline=timedelta(seconds=6),
+)
+"""A pace at which a life of minutes is seen step by step."""
 
 
 def virtually(body: Callable[[], Awaitable[T]]) -> T:
@@ -89,16 +100,16 @@ class SimulatedService:
     latency: float = LATENCY
     counters_lag: float = 0.0
     page_size: int = 100
-    paging: Literal["cursor", "offset"] = "cursor"
+    paging: Mode = "cursor"
     calls: Counter[str] = field(default_factory=Counter)
     times: list[tuple[float, str, str | None]] = field(default_factory=list)
     manifests: dict[tuple[str, str], tuple[float, Snapshot]] = field(default_factory=dict)
     """By run id and uuid: the second from which on it is there, and what it says."""
     throttled: int = 0
     renewed: int = 0
-    _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._quota = Quota(self.quota)
         self.batches = Batches(self.world, random.Random(2), lag_seconds=self.counters_lag)
         paging = Paging(self.paging)
         self.service = Service(self.world, lambda _: Life.of("RUNNING"), batches=self.batches, paging=paging)
@@ -136,12 +147,7 @@ class SimulatedService:
         return group_limits_of(body, group_id)
 
     async def manifest(
-        self,
-        run_id: str,
-        *,
-        uuid: str | None = None,
-        created: datetime | None = None,
-        spend: Callable[[str], Awaitable[None]],
+        self, run_id: str, *, uuid: str | None = None, created: datetime | None = None, spend: Spend
     ) -> Manifest | None:
         """As the real one: by the uuid, else the newest one, of that creationTime where there is one."""
         operation = "GetLogEvents" if uuid is not None else "DescribeLogStreams"
@@ -149,7 +155,7 @@ class SimulatedService:
         self.calls[operation] += 1
         self.times.append((self.clock.monotonic(), operation, run_id))
         await anyio.sleep(self.latency)
-        if not self._take(operation):
+        if not self._quota.take(operation, instant_of(self.clock.now())):
             self.throttled += 1
             raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
         self.fails(operation, run_id)
@@ -179,7 +185,7 @@ class SimulatedService:
         self.calls[operation] += 1
         self.times.append((self.clock.monotonic(), operation, run_id))
         await anyio.sleep(self.latency / 2)
-        if not self._take(operation):
+        if not self._quota.take(operation, instant_of(self.clock.now())):
             self.throttled += 1
             raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
         self.fails(operation, run_id)
@@ -191,16 +197,6 @@ class SimulatedService:
             raise BY_CODE.get(refused.code, Transient)(refused.code, refused.message, operation=operation) from refused
         await anyio.sleep(self.latency / 2)
         return answer.body, asked, self.clock.now()
-
-    def _take(self, operation: str) -> bool:
-        if self.quota is None:
-            return True
-        now = self.clock.monotonic()
-        tokens, updated = self._tokens.get(operation, (self.quota, now))
-        tokens = min(self.quota, tokens + (now - updated) * self.quota)
-        allowed = tokens >= 1
-        self._tokens[operation] = (tokens - 1 if allowed else tokens, now)
-        return allowed
 
 
 @dataclass
@@ -225,6 +221,15 @@ class Simulation:
 
     def start_life(self, life: Life, **options: Any) -> str:
         return self.world.start(RunSpec(life=life, **options), instant_of(self.clock.now())).id
+
+    def start_batch(self, runs: int, life_of: LifeOf, *, runs_per_second: float = 20) -> str:
+        spec = BatchSpec(
+            settings=Numbered("sample", runs),
+            default=usual_setting(ACCOUNT),
+            life_of=life_of,
+            runs_per_second=runs_per_second,
+        )
+        return self.service.batches.start(spec, instant_of(self.clock.now())).id
 
     def leave_manifest(self, run_id: str, uuid: str, status: str, at: float = 0, **members: Any) -> None:
         """Let CloudWatch Logs have the manifest of a run from this second on."""
@@ -305,6 +310,18 @@ async def simulated(
 
 def refused(kind: type[ServiceError], code: str) -> ServiceError:
     return kind(code, "as the test wants it", operation="test")
+
+
+def failing(
+    kind: type[ServiceError], code: str, *operations: str, run: str | None = None
+) -> Callable[[str, str | None], None]:
+    """Fails each call of these operations, or of all where none is named; with `run` only those about that one."""
+
+    def fails(operation: str, run_id: str | None) -> None:
+        if (not operations or operation in operations) and run in (None, run_id):
+            raise refused(kind, code)
+
+    return fails
 
 
 NO_CREDENTIALS = Blind("ExpiredTokenException", "The security token included in the request is expired")

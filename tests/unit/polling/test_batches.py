@@ -10,13 +10,9 @@ import pytest
 from poller.core.cadence import Pace
 from poller.core.errors import BadRequest, Denied
 from poller.core.statuses import ENDS
-from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered
-from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
-from poller.emulator.starting import usual_setting
 from poller.polling.rules import Rule
-from tests.unit.polling.simulation import ACCOUNT, Simulation, refused, simulated, virtually
-from tests.unit.polling.test_loop import BRISK
+from tests.unit.polling.simulation import ACCOUNT, BRISK, Simulation, failing, simulated, virtually
 
 
 def ordinary(_tags: Mapping[str, str], _place: int, rng: random.Random) -> Life:
@@ -26,16 +22,6 @@ def ordinary(_tags: Mapping[str, str], _place: int, rng: random.Random) -> Life:
     return Life.of(("PENDING", 20 * rng.random()), ("STARTING", 10), ("RUNNING", running), ("STOPPING", 5), end)
 
 
-def start_batch(simulation: Simulation, runs: int, *, life_of: LifeOf = ordinary, runs_per_second: float = 20) -> str:
-    spec = BatchSpec(
-        settings=Numbered("sample", runs),
-        default=usual_setting(ACCOUNT),
-        life_of=life_of,
-        runs_per_second=runs_per_second,
-    )
-    return simulation.service.batches.start(spec, instant_of(simulation.clock.now())).id
-
-
 def watching(*batch_ids: str, **rule: object) -> Rule:
     return Rule(batches=batch_ids, **rule)  # type: ignore[arg-type]
 
@@ -43,7 +29,7 @@ def watching(*batch_ids: str, **rule: object) -> Rule:
 def test_every_run_of_a_batch_is_told_to_its_end_and_so_is_the_batch() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
-            batch = start_batch(simulation, 250, runs_per_second=20)
+            batch = simulation.start_batch(250, ordinary, runs_per_second=20)
             stranger = simulation.start_run(("RUNNING", 60), "COMPLETED")
             async with simulation.polling(watching(batch)):
                 await anyio.sleep(600)
@@ -72,7 +58,7 @@ def test_a_run_keeps_one_source_though_nothing_but_lists_tells_the_account() -> 
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             simulation.service.account_id = None
-            batch = start_batch(simulation, 30)
+            batch = simulation.start_batch(30, ordinary)
             async with simulation.polling(watching(batch)):
                 await anyio.sleep(600)
             await check_told_batch(simulation, batch, runs=30)
@@ -90,7 +76,7 @@ def test_a_run_of_a_batch_costs_one_get_run() -> None:
 
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
-            batch = start_batch(simulation, 300, runs_per_second=50)
+            batch = simulation.start_batch(300, ordinary, runs_per_second=50)
             async with simulation.polling(watching(batch)):
                 await anyio.sleep(1500)
             await check_told_batch(simulation, batch, runs=300)
@@ -105,7 +91,7 @@ def test_a_run_of_a_batch_costs_one_get_run() -> None:
 def test_a_batch_that_is_over_is_asked_about_no_more() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
-            batch = start_batch(simulation, 20, runs_per_second=20)
+            batch = simulation.start_batch(20, ordinary, runs_per_second=20)
             async with simulation.polling(watching(batch)):
                 await anyio.sleep(900)
                 calls = simulation.service.calls["GetBatch"]
@@ -118,7 +104,7 @@ def test_a_batch_that_is_over_is_asked_about_no_more() -> None:
 def test_a_batch_survives_kills_and_tells_nothing_twice() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
-            batch = start_batch(simulation, 120, runs_per_second=5)
+            batch = simulation.start_batch(120, ordinary, runs_per_second=5)
             for seconds in (3, 9, 30, 60, 600):
                 async with simulation.polling(watching(batch)):
                     await anyio.sleep(seconds)
@@ -133,13 +119,8 @@ def test_a_batch_survives_kills_and_tells_nothing_twice() -> None:
 def test_what_is_denied_of_batches_is_done_without(operation: str) -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
-
-            def fails(asked: str, _: str | None) -> None:
-                if asked == operation:
-                    raise refused(Denied, "AccessDeniedException")
-
-            simulation.service.fails = fails
-            batch = start_batch(simulation, 40, runs_per_second=20)
+            simulation.service.fails = failing(Denied, "AccessDeniedException", operation)
+            batch = simulation.start_batch(40, ordinary, runs_per_second=20)
             async with simulation.polling(watching(batch)):
                 await anyio.sleep(900)
             await check_told_batch(simulation, batch, runs=40)
@@ -152,12 +133,7 @@ def test_a_batch_that_there_is_not_ends_nothing_else() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             run = simulation.start_run(("RUNNING", 60), "COMPLETED")
-
-            def fails(asked: str, _: str | None) -> None:
-                if asked == "GetBatch":
-                    raise refused(BadRequest, "ResourceNotFoundException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(BadRequest, "ResourceNotFoundException", "GetBatch")
             async with simulation.polling(watching("7"), (run,)):
                 await anyio.sleep(200)
             assert (await simulation.kinds(run))[-1] == "completed"
@@ -172,12 +148,8 @@ def test_counters_that_change_make_the_lists_due() -> None:
     async def body() -> None:
         pace = Pace(min_interval=timedelta(seconds=1), max_interval=timedelta(minutes=4), ceiling=10)
         async with simulated(pace=pace) as simulation:
-            batch = start_batch(
-                simulation,
-                10,
-                life_of=lambda _tags, place, _rng: Life.of(
-                    ("RUNNING", 3600 + 5 * place), ("STOPPING", 100), "COMPLETED"
-                ),
+            batch = simulation.start_batch(
+                10, lambda _, place, __: Life.of(("RUNNING", 3600 + 5 * place), ("STOPPING", 100), "COMPLETED")
             )
             async with simulation.polling(watching(batch)):
                 await anyio.sleep(3600 + 900)
@@ -194,11 +166,8 @@ def test_counters_that_change_make_the_lists_due() -> None:
 def test_thousands_of_queued_runs_are_followed_without_one_get_run() -> None:
     async def body() -> None:
         async with simulated(pace=Pace(ceiling=10)) as simulation:
-            batch = start_batch(
-                simulation,
-                3_000,
-                life_of=lambda *_: Life.of(("PENDING", 86_400), "COMPLETED"),
-                runs_per_second=1000,
+            batch = simulation.start_batch(
+                3_000, lambda *_: Life.of(("PENDING", 86_400), "COMPLETED"), runs_per_second=1000
             )
             async with simulation.polling(watching(batch)) as scope:
                 await anyio.sleep(120)

@@ -14,8 +14,7 @@ from poller.core.statuses import ENDS
 from poller.emulator.lives import Life
 from poller.polling.rules import Rule
 from poller.polling.scope import Scope
-from tests.unit.polling.simulation import START, Simulation, refused, simulated, virtually
-from tests.unit.polling.test_loop import BRISK
+from tests.unit.polling.simulation import BRISK, START, Simulation, refused, simulated, virtually
 
 
 async def announced(simulation: Simulation, scope: Scope, bounds: list[tuple[datetime, float]]) -> None:

@@ -16,8 +16,8 @@ from poller.polling.candidates import JUST_BEFORE, Candidates
 from poller.polling.discovery import Discovery
 from poller.polling.rules import Rule, Rules
 from poller.ports import Page
-from tests.unit.polling.simulation import START, Simulation, refused, simulated, virtually
-from tests.unit.polling.test_watches import BRISK, ORDINARY, WHOLE_LIFE, check_told_once
+from tests.unit.polling.simulation import BRISK, START, Simulation, failing, refused, simulated, virtually
+from tests.unit.polling.test_watches import ORDINARY, WHOLE_LIFE, check_told_once
 
 OURS = {"project": "x"}
 TAGGED = Rule(discover=True, tags=frozenset(OURS.items()))
@@ -147,12 +147,7 @@ def test_a_candidate_that_is_gone_before_its_tags_were_seen_is_forgotten() -> No
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             gone = simulation.start_life(ORDINARY)
-
-            def fails(operation: str, run_id: str | None) -> None:
-                if operation == "GetRun" and run_id == gone:
-                    raise refused(RunGone, "ResourceNotFoundException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(RunGone, "ResourceNotFoundException", "GetRun", run=gone)
             async with simulation.polling(TAGGED) as scope:
                 await anyio.sleep(600)
                 asked = get_runs(simulation)[gone]

@@ -15,14 +15,17 @@ from poller.core.statuses import ENDS, RANK
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life, Step
 from poller.polling.rules import Rule
-from tests.unit.polling.simulation import NO_CREDENTIALS, START, Simulation, refused, simulated, virtually
-
-BRISK = Pace(
-    min_interval=timedelta(milliseconds=500),
-    max_interval=timedelta(seconds=10),
-    ceiling=10,
-    vanish_deadline=timedelta(seconds=6),
+from tests.unit.polling.simulation import (
+    BRISK,
+    NO_CREDENTIALS,
+    START,
+    Simulation,
+    failing,
+    refused,
+    simulated,
+    virtually,
 )
+
 ORDINARY = (("PENDING", 30), ("STARTING", 60), ("RUNNING", 600), ("STOPPING", 30), "COMPLETED")
 
 
@@ -181,11 +184,7 @@ def test_an_outage_of_an_hour_is_one_blindness_and_no_storm_and_its_backlog_is_t
             async with simulation.polling():
                 await anyio.sleep(300)
                 down_at = simulation.clock.now()
-
-                def fails(_: str, __: str | None) -> None:
-                    raise refused(Transient, "EndpointConnectionError")
-
-                simulation.service.fails = fails
+                simulation.service.fails = failing(Transient, "EndpointConnectionError")
                 calls = sum(simulation.service.calls.values())
                 await anyio.sleep(3600)
                 assert sum(simulation.service.calls.values()) - calls < 150
@@ -415,12 +414,7 @@ def test_a_denied_run_is_unreachable_while_others_answer() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             runs = [simulation.start_run(("RUNNING", 300), "COMPLETED") for _ in range(3)]
-
-            def fails(operation: str, run_id: str | None) -> None:
-                if operation == "GetRun" and run_id == runs[0]:
-                    raise refused(Denied, "AccessDeniedException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Denied, "AccessDeniedException", "GetRun", run=runs[0])
             async with simulation.polling(Rule(), tuple(runs)):
                 await anyio.sleep(600)
             told = await simulation.kinds(runs[0])
@@ -435,12 +429,7 @@ def test_getrun_denied_for_every_run_is_blindness() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             runs = [simulation.start_run(("RUNNING", 300), "COMPLETED") for _ in range(3)]
-
-            def fails(operation: str, _: str | None) -> None:
-                if operation == "GetRun":
-                    raise refused(Denied, "AccessDeniedException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Denied, "AccessDeniedException", "GetRun")
             async with simulation.polling(run_ids=tuple(runs)):
                 await anyio.sleep(120)
                 (blind,) = await simulation.events("blind")
@@ -459,12 +448,7 @@ def test_listruns_denied_leaves_getrun() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             runs = [simulation.start_run(*ORDINARY) for _ in range(10)]
-
-            def fails(operation: str, _: str | None) -> None:
-                if operation == "ListRuns":
-                    raise refused(Denied, "AccessDeniedException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Denied, "AccessDeniedException", "ListRuns")
             async with simulation.polling(run_ids=tuple(runs)):
                 await anyio.sleep(1500)
             await check_told(simulation)
@@ -476,12 +460,7 @@ def test_listruns_denied_leaves_getrun() -> None:
 def test_an_id_that_the_service_calls_wrong_is_unreachable_once() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
-
-            def fails(operation: str, run_id: str | None) -> None:
-                if run_id == "123":
-                    raise refused(BadRequest, "ValidationException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(BadRequest, "ValidationException", run="123")
             async with simulation.polling(Rule(), ("123",)):
                 await anyio.sleep(600)
             assert await simulation.kinds("123") == ["unreachable"]
@@ -616,12 +595,7 @@ def test_a_run_vanishes_at_its_deadline_though_the_lists_fail() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
             run = simulation.start_run(("RUNNING", 20), "GONE")
-
-            def fails(operation: str, _: str | None) -> None:
-                if operation == "ListRuns":
-                    raise refused(Transient, "InternalServerException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Transient, "InternalServerException", "ListRuns")
             async with simulation.polling(Rule(), (run,)):
                 await anyio.sleep(60)
             assert await simulation.kinds(run) == ["running", "vanished"]

@@ -1,6 +1,5 @@
 """The last rung of the verdict ladder, on virtual time: how a run ended that only CloudWatch Logs still know."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,15 +17,16 @@ from poller.polling.manifests import MOST_AT_ONCE, Manifests
 from poller.polling.rules import Rule
 from tests.unit.polling.simulation import (
     ACCOUNT,
+    BRISK,
     NO_CREDENTIALS,
     REGION,
     START,
     Simulation,
+    failing,
     refused,
     simulated,
     virtually,
 )
-from tests.unit.polling.test_loop import BRISK
 
 LIFE, OTHER = "96c57683-74bf-9d6d-ae7e-f09b097db14a", "0ad2c1f0-1111-4222-8333-444455556666"
 LOGS = ("GetLogEvents", "DescribeLogStreams")
@@ -349,7 +349,7 @@ def test_what_was_shown_of_the_new_run_before_a_crash_is_told_though_its_manifes
         async with simulated(pace=BRISK) as simulation:
             run = simulation.start_run(("RUNNING", 30), "GONE", uuid=LIFE)
             simulation.start_run(("PENDING", 20), ("RUNNING", 60), "FAILED", run_id=run, uuid=OTHER, starts_in=30.2)
-            simulation.service.fails = _fails_for(LOGS, Transient)
+            simulation.service.fails = failing(Transient, "InternalServerException", *LOGS)
             async with simulation.polling(Rule(), (run,)):
                 known = await with_successor(simulation, run)
                 assert known.uuid == LIFE
@@ -370,7 +370,7 @@ def test_a_new_run_that_is_gone_too_after_the_crash_leaves_nothing_untold() -> N
         async with simulated(pace=BRISK) as simulation:
             run = simulation.start_run(("RUNNING", 30), "GONE", uuid=LIFE)
             simulation.start_run(("PENDING", 60), "GONE", run_id=run, uuid=OTHER, starts_in=30.2)
-            simulation.service.fails = _fails_for(LOGS, Transient)
+            simulation.service.fails = failing(Transient, "InternalServerException", *LOGS)
             async with simulation.polling(Rule(), (run,)):
                 await with_successor(simulation, run)
             await anyio.sleep(90)
@@ -448,11 +448,3 @@ def test_while_nothing_can_be_seen_no_manifest_is_asked_for_and_afterwards_it_is
 
 def _raise(error: ServiceError) -> None:
     raise error
-
-
-def _fails_for(operations: tuple[str, ...], kind: type[Transient]) -> Callable[[str, str | None], None]:
-    def fails(operation: str, _: str | None) -> None:
-        if operation in operations:
-            raise refused(kind, "InternalServerException")
-
-    return fails

@@ -16,8 +16,7 @@ from poller.emulator.groups import RunGroup
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
 from poller.polling.rules import Rule
-from tests.unit.polling.simulation import START, Simulation, refused, simulated, virtually
-from tests.unit.polling.test_batches import start_batch, watching
+from tests.unit.polling.simulation import START, Simulation, failing, refused, simulated, virtually
 
 PACE = Pace(min_interval=timedelta(seconds=1), max_interval=timedelta(minutes=1), ceiling=10)
 NAMED = Rule()
@@ -194,10 +193,10 @@ def test_other_terms_are_in_force_at_once() -> None:
 def test_thousands_of_runs_turn_overdue_by_pages_and_not_by_a_get_run_each() -> None:
     async def body() -> None:
         async with simulated(pace=Pace(ceiling=10), terms=seconds(PENDING=300)) as simulation:
-            batch = start_batch(
-                simulation, 1500, life_of=lambda *_: Life.of(("PENDING", 86_400), "COMPLETED"), runs_per_second=1000
+            batch = simulation.start_batch(
+                1500, lambda *_: Life.of(("PENDING", 86_400), "COMPLETED"), runs_per_second=1000
             )
-            async with simulation.polling(watching(batch)):
+            async with simulation.polling(Rule(batches=(batch,))):
                 await anyio.sleep(360)
             assert simulation.service.calls["GetRun"] == 0
             overdue = await simulation.events("overdue")
@@ -252,12 +251,7 @@ def test_a_group_that_may_not_be_asked_about_is_done_without_and_the_event_says_
     async def body() -> None:
         async with simulated(pace=PACE, terms=seconds(PENDING=600)) as simulation:
             runs = full_group(simulation)
-
-            def fails(operation: str, _: str | None) -> None:
-                if operation == "GetRunGroup":
-                    raise refused(Denied, "AccessDeniedException")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Denied, "AccessDeniedException", "GetRunGroup")
             async with simulation.polling():
                 await anyio.sleep(700)
             overdue = await simulation.events("overdue")
@@ -275,12 +269,7 @@ def test_a_group_that_does_not_answer_holds_an_event_up_for_seconds_only() -> No
     async def body() -> None:
         async with simulated(pace=PACE, terms=seconds(PENDING=600)) as simulation:
             full_group(simulation)
-
-            def fails(operation: str, _: str | None) -> None:
-                if operation == "GetRunGroup":
-                    raise refused(Transient, "500")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Transient, "500", "GetRunGroup")
             async with simulation.polling():
                 await anyio.sleep(630)
             overdue = await simulation.events("overdue")
@@ -298,12 +287,7 @@ def test_a_run_that_moves_on_while_its_group_is_asked_about_is_not_told() -> Non
         pace = Pace(min_interval=timedelta(milliseconds=200), max_interval=timedelta(milliseconds=500), ceiling=10)
         async with simulated(pace=pace, terms=seconds(PENDING=60)) as simulation:
             run = simulation.start_run(("PENDING", 61), ("RUNNING", 9000), "COMPLETED", run_group_id="9")
-
-            def fails(operation: str, _: str | None) -> None:
-                if operation == "GetRunGroup":
-                    raise refused(Transient, "500")
-
-            simulation.service.fails = fails
+            simulation.service.fails = failing(Transient, "500", "GetRunGroup")
             async with simulation.polling():
                 await anyio.sleep(70)
             assert simulation.service.calls["GetRunGroup"] > 1

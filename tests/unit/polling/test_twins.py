@@ -11,7 +11,6 @@ import anyio
 import pytest
 
 from poller.bell import Bell
-from poller.core.cadence import Pace
 from poller.core.drafts import Place
 from poller.core.errors import Denied
 from poller.emulator.instants import instant_of
@@ -25,6 +24,7 @@ from poller.ports import WatchRow
 from poller.supervision import start_side_by_side
 from tests.unit.polling.simulation import (
     ACCOUNT,
+    BRISK,
     NO_CREDENTIALS,
     REGION,
     START,
@@ -35,12 +35,6 @@ from tests.unit.polling.simulation import (
     virtually,
 )
 
-BRISK = Pace(
-    min_interval=timedelta(milliseconds=500),
-    max_interval=timedelta(seconds=10),
-    ceiling=10,
-    vanish_deadline=timedelta(seconds=6),
-)
 OTHER = "210987654321"
 NOTHING = Rule()
 ORDINARY = Life.of(("PENDING", 30), ("STARTING", 60), ("RUNNING", 600), ("STOPPING", 30), "COMPLETED")

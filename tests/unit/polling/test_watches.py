@@ -8,31 +8,17 @@ import pytest
 
 from poller.core.cadence import Pace
 from poller.core.errors import Denied
-from poller.emulator.batch_specs import BatchSpec, Numbered
 from poller.emulator.instants import instant_of
 from poller.emulator.lives import Life
-from poller.emulator.starting import usual_setting
 from poller.polling.rules import Rule
-from tests.unit.polling.simulation import ACCOUNT, Simulation, refused, simulated, virtually
+from tests.unit.polling.simulation import BRISK, Simulation, refused, simulated, virtually
 
-BRISK = Pace(
-    min_interval=timedelta(milliseconds=500),
-    max_interval=timedelta(seconds=10),
-    ceiling=10,
-    vanish_deadline=timedelta(seconds=6),
-)
 ORDINARY = Life.of(("PENDING", 20), ("STARTING", 20), ("RUNNING", 120), ("STOPPING", 10), "COMPLETED")
 WHOLE_LIFE = ["pending", "starting", "running", "stopping", "completed"]
 
 
-def start_batch(simulation: Simulation, runs: int) -> str:
-    spec = BatchSpec(
-        settings=Numbered("sample", runs),
-        default=usual_setting(ACCOUNT),
-        life_of=lambda _tags, _place, _rng: ORDINARY,
-        runs_per_second=20,
-    )
-    return simulation.service.batches.start(spec, instant_of(simulation.clock.now())).id
+def ordinary(*_: object) -> Life:
+    return ORDINARY
 
 
 async def check_told_once(simulation: Simulation) -> None:
@@ -46,7 +32,7 @@ def test_each_watch_follows_its_own_and_nobody_elses_runs_are_told() -> None:
             rules = (
                 Rule(discover=True, name_prefix="lab-"),
                 Rule(discover=True, name_prefix="clinic-", groups=("7", "8")),
-                Rule(batches=(batch := start_batch(simulation, 10),)),
+                Rule(batches=(batch := simulation.start_batch(10, ordinary),)),
                 Rule(run_ids=frozenset({named := simulation.start_life(ORDINARY, name="named")})),
             )
             async with simulation.polling(rules) as scope:

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from poller.settings.load import load_settings, settings_from
-from poller.settings.model import Settings
+from poller.settings.model import LISTED, CohortSettings, Settings
 from poller.settings.schema import config_schema
 from poller.settings.sinks import installed_sinks, sink_model
 from poller.settings.starter import starter_config
@@ -37,15 +37,17 @@ def keys_of_the_model() -> set[tuple[str, str]]:
     keys = set()
     for table in Settings.model_fields:
         value = getattr(Settings(), table)
-        if table != "sinks":
+        if table not in LISTED:
             keys |= {(table, key) for key in type(value[0] if isinstance(value, tuple) else value).model_fields}
+    keys |= {("cohort", key) for key in CohortSettings.model_fields}
     for kind in BUILT_IN:
         keys |= {(kind, key) for key in sink_model(kind, installed_sinks()).model_fields}
     return keys
 
 
 def keys_of(data: dict[str, Any]) -> set[tuple[str, str]]:
-    tables = {(table, key) for table, keys in data.items() if table != "sinks" for key in keys}
+    tables = {(table, key) for table, keys in data.items() if table not in LISTED for key in keys}
+    tables |= {("cohort", key) for cohort in data.get("cohort", ()) for key in cohort}
     return tables | {(sink["type"], key) for sink in data["sinks"] for key in sink}
 
 

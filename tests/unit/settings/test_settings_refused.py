@@ -52,6 +52,13 @@ REFUSED: Final = [
     ('[sinks.lims]\ntype = "post"\n', ["config.toml:1 [sinks]: a sink is written [[sinks]]"]),
     ("sinks = [1]\n", ["config.toml:1 [[sinks]]: expected a table: write [[sinks]]"]),
     ("watch = [\n  {},\n  1]\n", ["config.toml:3 [[watch]] number 2: expected a table: write [[watch]]"]),
+    # cohorts
+    ("[[cohort]]\n", ["[[cohort]]", "name"]),
+    ('[[cohort]]\nname = "a"\n', ['config.toml:2 [[cohort]] "a" name: no run belongs to it: give run_ids']),
+    ('[[cohort]]\nname = "a"\nrun_ids = ["1"]\nexpected = 2\n', ["config.toml:4", "counts runs that are not named"]),
+    ('[[cohort]]\nname = "a"\nrun_name = "x*"\nquiet = 0\n', ["config.toml:4", "must be longer than 0"]),
+    ('[[cohort]]\nname = "a"\nrun_nmae = "x*"\n', ["config.toml:3", "did you mean run_name?"]),
+    ('[[cohort]]\nname = "a"\nrun_ids = ["x"]\n', ["config.toml:3", "expected a run id"]),
     # deadlines
     ('[watch]\ndeadline = "abc"\n', ["config.toml:2 [watch] deadline: expected a duration", "or a table such as {"]),
     ("[watch]\ndeadline = -1\n", ["config.toml:2 [watch] deadline: a duration must be neither negative"]),
@@ -66,7 +73,10 @@ REFUSED: Final = [
     ("verbose = true\n", ["config.toml:1 verbose: no such table; there are"]),
     ('blind_after = "5s"\n', ["config.toml:1 blind_after: stands before the first table; it belongs in [polling]"]),
     ('min_interval = "5s"\n', ["config.toml:1 min_interval: stands before the first table; it belongs in [watch] or"]),
-    ('name = "a"\n', ["config.toml:1 name: stands before the first table; it belongs in [aws] or [[sinks]]"]),
+    (
+        'name = "a"\n',
+        ["config.toml:1 name: stands before the first table; it belongs in [aws] or [[cohort]] or [[sinks]]"],
+    ),
     (
         '[polling]\n# why\nmax_intervall = "5s"\n',
         ["config.toml:3 [polling] max_intervall: no such key; did you mean max_interval?"],

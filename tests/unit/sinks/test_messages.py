@@ -135,11 +135,27 @@ def test_a_diagnosis_says_what_it_means_whose_it_is_and_what_to_do() -> None:
     assert facts(unclear)["Started again unchanged"] == "unclear"
 
 
-def test_a_cohort_says_how_its_runs_ended() -> None:
-    message = message_of(with_data("healthomics.cohort.finished", name="trio", run_counts={"COMPLETED": 3}))
-    assert message.title == "Cohort trio (1234567) has finished"
-    assert (message.mood, facts(message)["Runs"]) == ("good", "3 completed")
-    assert message_of(with_data("healthomics.cohort.finished", run_counts={"FAILED": 1})).mood == "bad"
+def test_a_cohort_says_how_its_runs_ended_and_names_those_that_did_not_complete() -> None:
+    message = message_of(sample_event("cohort.finished"))
+    assert message.title == "All runs of the cohort plate-7 have ended"
+    assert message.mood == "bad"
+    assert facts(message) == {
+        "When": "2026-11-23 08:15:00 UTC",
+        "Took": "1 h 35 min",
+        "Runs": "95 completed, 1 failed",
+        "Of": "96",
+        "Not completed": "plate-7-h12 (1234567) RUN_TASK_FAILED",
+    }
+    well = message_of(sample_event("cohort.finished", all_completed=True, not_completed=[], not_completed_runs=0))
+    assert (well.mood, facts(well).get("Not completed")) == ("good", None)
+
+
+def test_of_a_cohort_of_many_failures_a_few_are_named_and_the_others_counted() -> None:
+    failed = [{"run_id": str(number), "name": None, "failure_reason": None} for number in range(1, 10)]
+    event = sample_event("cohort.finished", not_completed=failed, not_completed_runs=200, batch_id="7")
+    message = message_of(event)
+    assert facts(message)["Not completed"] == "1, 2, 3, 4, 5, and 195 more"
+    assert message.title == "All runs of the batch plate-7 have ended"
 
 
 def test_a_type_of_a_later_version_is_told_by_its_name() -> None:

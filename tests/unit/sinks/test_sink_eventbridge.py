@@ -60,7 +60,7 @@ async def test_only_arns_are_resources() -> None:
 async def test_a_global_endpoint_signs_otherwise_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client(taking)
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "awscrt" else find_spec(name))
-    with pytest.raises(ConfigError, match=r'sink bus: endpoint_id needs .* pip install "healthomics-poller\[crt\]"'):
+    with pytest.raises(ConfigError, match=r'endpoint_id needs .* pip install "healthomics-poller\[crt\]"'):
         sink_to(client, endpoint_id="abcde.veo")
     monkeypatch.setattr(module, "find_spec", lambda name: object())
     await sink_to(client, endpoint_id="abcde.veo")[0].send([sample_event()])

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from poller.clock import SystemClock
 from poller.core.errors import ConfigError
-from poller.sinks.registry import load_sink, sink_types
+from poller.core.values import SinkSettings
+from poller.sinks.registry import load_sink, make_sink, sink_types
+from poller.sinks.toolbox import Tools
 
 GOOD = """
 from poller.core.values import SinkSettings
@@ -91,3 +94,23 @@ def test_a_package_that_is_broken(
         load_sink("broken")
     assert str(caught.value).startswith('the sink type "broken" of broken ')
     assert load_sink("stdout").__name__ == "StdoutSink", "and hurts nobody else"
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ('ValueError("no such room")', 'sink "mine" cannot be made: ValueError: no such room'),
+        ('ConfigError("room: there is none")', 'sink "mine": room: there is none'),
+    ],
+)
+async def test_what_the_constructor_of_a_sink_raises_is_a_mistake_that_names_the_sink(
+    install: Install, tmp_path: Path, raised: str, said: str
+) -> None:
+    code = f"from poller.core.errors import ConfigError\n{GOOD}".replace("...", f"raise {raised}", 1)
+    name = f"odd_{raised.partition('(')[0].lower()}"
+    install(name, code, **{name: f"{name}:Sink"})
+    tools = Tools(SystemClock(), tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        make_sink(SinkSettings(name="mine", type=name), tools)
+    assert str(caught.value) == said
+    await tools.close()

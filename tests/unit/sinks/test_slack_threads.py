@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from poller.core.events import Event
 from poller.core.samples import sample_event
 from poller.sinks.slack_threads import MOST_THREADS, Threads, thread_of
 
@@ -20,9 +21,15 @@ def test_the_runs_of_a_batch_and_the_batch_itself_are_one_thread() -> None:
     assert thread_of(run, "batch_id") == thread_of(sample_event("batch.processed"), "batch_id") == WORDS
     assert thread_of(sample_event("failed"), "batch_id") is None
     assert thread_of(sample_event("blind"), "batch_id") is None
-    assert thread_of(sample_event("failed", batch_id="7123456", account_id=None), "batch_id") == (
-        "Batch 7123456 of us-east-1"
-    )
+    batch = sample_event("batch.processed")
+    ended = json.loads(sample_event("cohort.finished", batch_id="7123456").body) | {"source": batch.source}
+    assert thread_of(Event(json.dumps(ended).encode()), "batch_id") == WORDS
+    assert thread_of(sample_event("cohort.finished"), "batch_id") is None
+
+
+def test_before_the_account_is_known_the_region_tells_batches_apart() -> None:
+    run = json.loads(sample_event("failed", batch_id="7123456").body) | {"source": "urn:healthomics:us-east-1:run/1"}
+    assert thread_of(Event(json.dumps(run).encode()), "batch_id") == "Batch 7123456 of us-east-1"
 
 
 def test_threads_by_something_else() -> None:

@@ -69,7 +69,7 @@ async def check(
 
     `omics-poller check -c config.toml --probe`
     """
-    from poller.app.build import resolve_regions
+    from poller.app.build import configured_scopes
     from poller.core.errors import ConfigError
     from poller.settings.checks import warnings
 
@@ -78,7 +78,7 @@ async def check(
     findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
     findings += _watches(loaded.settings)
     try:
-        resolve_regions(loaded.settings)
+        configured_scopes(loaded.settings)
     except ConfigError as error:
         findings.append(Finding("configuration", "warning", f"{error}; `run` would not start here"))
     if probe:
@@ -110,19 +110,13 @@ def _watches(settings: "Settings") -> list[Finding]:
 async def _probes(loaded: "Loaded") -> list[Finding]:
     import anyio
 
-    from poller.app.build import resolve_regions, scope_name
+    from poller.app.build import configured_scopes
     from poller.clock import SystemClock
-    from poller.settings.scopes import watches_by_scope
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
     clock = SystemClock()
-    settings = loaded.settings
-    watched = watches_by_scope(settings)
-    scopes = [
-        _Scope(scope_name(aws, region), aws, region, watches)
-        for aws, region, watches in zip(settings.aws, resolve_regions(settings), watched, strict=True)
-    ]
+    scopes = [_Scope(*scope) for scope in configured_scopes(loaded.settings)]
     async with anyio.create_task_group() as asking:  # one that does not answer keeps no other waiting
         for scope in scopes:
             asking.start_soon(scope.ask, clock)
@@ -152,27 +146,17 @@ class _Scope:
     """One `[[aws]]`, and what asking it has shown."""
 
     name: str
-    aws: "AwsSettings"
     region: str
+    aws: "AwsSettings"
     watches: "tuple[WatchSettings, ...]"
     findings: list[Finding] = field(default_factory=list)
     account_id: str | None = None
 
     async def ask(self, clock: "Clock") -> None:
         """Credentials, then the permissions, each by using it once."""
-        from poller.aws import AwsSessions
-        from poller.healthomics.service import HealthOmics
+        from poller.app.build import service_of
 
-        service = HealthOmics(
-            AwsSessions(),
-            clock,
-            region=self.region,
-            profile=self.aws.profile,
-            role_arn=self.aws.role_arn,
-            external_id=self.aws.external_id,
-            endpoint_url=self.aws.endpoint_url,
-            logs_endpoint_url=self.aws.logs_endpoint_url,
-        )
+        service = service_of(self.aws, self.region, clock)
         try:
             if await self._credentials(service):
                 await self._permissions(service)
@@ -305,16 +289,11 @@ async def _record(store: "Store") -> str | None:
 
 
 async def _sink(settings: Any, tools: "Tools") -> str | None:
-    from poller.sinks.registry import load_sink
+    from poller.sinks.registry import opened_sink
 
-    sink = load_sink(settings.type)(settings, tools)
-    try:
-        ask = getattr(sink, "probe", None)
+    async with opened_sink(settings, tools) as sink:
+        ask: Callable[[], Awaitable[str | None]] | None = getattr(sink, "probe", None)
         return "has nothing to try" if ask is None else await ask()
-    finally:
-        close = getattr(sink, "close", None)
-        if close is not None:
-            await close()
 
 
 async def _tried(what: str, attempt: Callable[[], Awaitable[str | None]], *, said: str) -> Finding:

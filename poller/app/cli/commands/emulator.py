@@ -57,7 +57,7 @@ async def emulator(
         async with Emulator(world, host=host, port=port, speed=speed, seed=seed) as serving:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 out.document({"url": serving.url})
-                for name, value in environment(serving.url).items():
+                for name, value in serving.environment().items():
                     out.say(f"export {name}={value}")
                 if not (world.runs or world.batches):
                     out.say("no runs yet: StartRun starts some, as do --runs N, --batch N and a scenario file")
@@ -68,18 +68,6 @@ async def emulator(
             raise
         raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
     return ExitCode.OK
-
-
-def environment(url: str) -> dict[str, str]:
-    """The variables with which any AWS program finds the emulator."""
-    return {
-        "AWS_ENDPOINT_URL_OMICS": url,
-        "AWS_ENDPOINT_URL_STS": url,
-        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "emulated",
-        "AWS_SECRET_ACCESS_KEY": "emulated",
-    }
 
 
 def _scenario(path: Path | None, runs: int | None, batch: int | None, seed: int) -> "Scenario":

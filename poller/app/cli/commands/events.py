@@ -128,17 +128,20 @@ async def _follow(store: "Store", wanted: _Wanted, most: int | None, out: Output
     """What there is, then what comes, for ever."""
     import anyio
 
-    from poller.app.cli.boards import words_of
+    from poller.app.cli.boards import listed
+
+    def tell(event: "Event") -> None:
+        out.line(event.to_json() if json else listed(event))
 
     last = await store.last_position()
     found = await _some(store, wanted, most, newest=newest) if most is not None else None
     if found is not None:
         for event in found:
-            out.line(event.to_json() if json else f"{event.position:>8}  {words_of(event)}")
+            tell(event)
         wanted = replace(wanted, after=max(last, found[-1].position) if found else max(last, wanted.after))
     while True:
         async for event in wanted.read(store):
-            out.line(event.to_json() if json else f"{event.position:>8}  {words_of(event)}")
+            tell(event)
             wanted = replace(wanted, after=event.position)
         await anyio.sleep(LOOK_EVERY)
 

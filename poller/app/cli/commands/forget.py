@@ -54,6 +54,7 @@ async def _refuse_if_followed(record: "Record", row: "RunRow") -> None:
     """Raises: ConfigError if the daemon follows the run, or will: the next answer would bring its data back."""
     from datetime import UTC, datetime
 
+    from poller.app.cli.records import following
     from poller.core.runs import Verdict
     from poller.core.vanishing import LATE_FOR
 
@@ -65,13 +66,10 @@ async def _refuse_if_followed(record: "Record", row: "RunRow") -> None:
         )
     if not row.known.live:
         return
-    scopes = await record.scopes()
     line = await record.line_of(row.scope, run_id)
     if line is not None:
         raise ConfigError(f"run {run_id} has not ended, and {record.loaded.path}:{line} names it: take it out first")
-    names = scopes.names(row.scope)
-    modes = [watch.mode for watch in await record.store.watches() if watch.scope in names and watch.run_id == run_id]
-    mode = modes[-1] if modes else None
-    if mode == "follow" or (row.known.by_rule and scopes.discovers(row.scope) and mode != "mute"):
-        name = run_id if len(scopes.addresses) == 1 else f"{row.scope}:{run_id}"
+    followed, _ = (await following(record))(row)
+    if followed:
+        name = (await record.scopes()).spelled(row.scope, run_id)
         raise ConfigError(f"run {run_id} has not ended and is followed; first: omics-poller remove {name}")

@@ -36,7 +36,7 @@ async def remove(run_ids: RunIds, /, *, config: ConfigPath = None, aws: AwsOptio
         for run in named:
             if scopes.discovers(run.scope):
                 await record.store.put_watch(WatchRow(run.scope, run.run_id, "mute", datetime.now(UTC)))
-                again = run.run_id if len(scopes.addresses) == 1 else f"{run.scope}:{run.run_id}"
+                again = scopes.spelled(run.scope, run.run_id)
                 out.say(f"muted {run.run_id}: discovery leaves it alone until `omics-poller add {again}`")
             else:
                 for name in scopes.names(run.scope):

@@ -38,7 +38,7 @@ async def send_test(
     from poller.clock import SystemClock
     from poller.core.deliveries import Delivery
     from poller.delivery.attempts import attempt
-    from poller.sinks.registry import load_sink
+    from poller.sinks.registry import opened_sink
     from poller.sinks.toolbox import Tools
 
     loaded = load_configuration(config)
@@ -47,20 +47,17 @@ async def send_test(
     tools = Tools(SystemClock(), loaded.directory)
     failed = 0
     try:
-        to = load_sink(settings.type)(settings, tools)
-        for event in taken:
-            sent = event.without((*loaded.settings.privacy.omit, *settings.omit))
-            delivery = Delivery(0, settings.name, event.source, sent)
-            (outcome,) = await attempt(to, [delivery], [sent], settings.timeout.total_seconds())
-            failed += outcome.error is not None
-            verdict = "acknowledged" if outcome.error is None else "rejected" if outcome.rejected else "failed"
-            if json:
-                out.document({"type": event.type, "id": event.id, "outcome": verdict, "error": outcome.error})
-            else:
-                out.line("  ".join(part for part in (f"{event.kind:<15}", verdict, outcome.error) if part))
-        close = getattr(to, "close", None)
-        if close is not None:
-            await close()
+        async with opened_sink(settings, tools) as to:
+            for event in taken:
+                sent = event.without((*loaded.settings.privacy.omit, *settings.omit))
+                delivery = Delivery(0, settings.name, event.source, sent)
+                (outcome,) = await attempt(to, [delivery], [sent], settings.timeout.total_seconds())
+                failed += outcome.error is not None
+                verdict = "acknowledged" if outcome.error is None else "rejected" if outcome.rejected else "failed"
+                if json:
+                    out.document({"type": event.type, "id": event.id, "outcome": verdict, "error": outcome.error})
+                else:
+                    out.line("  ".join(part for part in (f"{event.kind:<15}", verdict, outcome.error) if part))
     finally:
         await tools.close()
     if left:

@@ -27,7 +27,7 @@ async def show(
 
     `omics-poller show 1234567 -c config.toml`
     """
-    from poller.app.cli.boards import words_of
+    from poller.app.cli.boards import listed
     from poller.app.cli.records import following, json_of_run, open_record, status_of
     from poller.core.events import stamp
 
@@ -53,7 +53,7 @@ async def show(
         )
         out.line()
         for event in events:
-            out.line(f"{event.position:>8}  {words_of(event)}")
+            out.line(listed(event))
     return ExitCode.OK
 
 

@@ -89,7 +89,7 @@ async def _follow(
     """Follow until all have ended; False if the time was up before."""
     import anyio
 
-    from poller.app.cli.boards import JsonBoard, LineBoard, LiveBoard, utc_now
+    from poller.app.cli.boards import JsonBoard, LineBoard, LiveBoard
     from poller.app.cli.progress import Progress
     from poller.app.library import Poller
     from poller.clock import SystemClock
@@ -97,13 +97,14 @@ async def _follow(
     several = len(settings.aws) > 1
     followed = {(run.region, run.run_id): run for run in runs}
     live = out.on_terminal and not json
+    clock = SystemClock()
     board: Board
     async with Poller(settings=settings) as poller, anyio.create_task_group() as tasks:
         if live:
             counting = {
                 region: Progress(
                     partial(_running, [run for run in runs if run.region in (None, region)]),
-                    SystemClock(),
+                    clock,
                     region=region,
                     profile=aws.profile,
                     endpoint_url=aws.endpoint_url,
@@ -113,7 +114,7 @@ async def _follow(
             for progress in counting.values():
                 tasks.start_soon(progress.run, name="task progress")
             board = LiveBoard(
-                out, runs, lambda run: counting[run.region or poller.regions[0]].counts.get(run.run_id), utc_now
+                out, runs, lambda run: counting[run.region or poller.regions[0]].counts.get(run.run_id), clock.now
             )
         else:
             board = JsonBoard(out) if json else LineBoard(out)

@@ -1,0 +1,192 @@
+"""How the record follows its events for cohorts: who belongs to them, and how each member ended.
+
+A cohort has read the events up to its own `position`, and its members are changed in the transaction that moves it on:
+no event is counted twice or left out, whenever a daemon dies. One function per transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+
+from poller.core.cohorts import MOST_NAMED, Cohort, Ended, Finished, Progress, state_after
+from poller.core.events import Event
+from poller.store import remembered
+from poller.store.schema import batches, cohort_members, cohorts, events
+
+TOLD: Final = ("healthomics.run.", "healthomics.batch.")
+
+
+def follow(connection: Connection, followed: Sequence[Cohort], limit: int) -> bool:
+    """Read the next events for those of these cohorts that have not finished; whether there may be more."""
+    by_key = {cohort.key: cohort for cohort in followed}
+    known = {row.key: row for row in connection.execute(select(cohorts).where(cohorts.c.key.in_(list(by_key))))}
+    if new := [{"key": key, "position": 0} for key in by_key if key not in known]:
+        connection.execute(insert(cohorts), new)
+    places = {
+        key: known[key].position if key in known else 0
+        for key in by_key
+        if key not in known or known[key].finished_at is None
+    }
+    if not places:
+        return False
+    rows = connection.execute(_next_events(), {"after": min(places.values()), "most": limit}).all()
+    for row in rows:
+        reading = [by_key[key] for key, position in places.items() if position < row.position]
+        if reading and row.type.startswith(TOLD):
+            _apply(connection, row, reading)
+    if rows:
+        last = rows[-1].position
+        moved = update(cohorts).where(cohorts.c.key.in_(list(places)), cohorts.c.position < last)
+        connection.execute(moved.values(position=last))
+    return len(rows) == limit
+
+
+def progress(connection: Connection, followed: Sequence[Cohort]) -> dict[str, Progress]:
+    """How far each of these cohorts is that has not finished, by key."""
+    found = {}
+    for cohort in followed:
+        row = connection.execute(select(cohorts).where(cohorts.c.key == cohort.key)).first()
+        if row is None or row.finished_at is not None:
+            continue
+        of_it = cohort_members.c.cohort == cohort.key
+        counted = select(cohort_members.c.state, func.count()).where(of_it).group_by(cohort_members.c.state)
+        counts = {state: number for state, number in connection.execute(counted)}
+        named = select(func.count(cohort_members.c.named.distinct())).where(of_it, cohort_members.c.named.is_not(None))
+        batch = _batch(connection, cohort)
+        found[cohort.key] = Progress(
+            counts=counts,
+            named=connection.execute(named).scalar_one(),
+            changed_at=row.changed_at,
+            closed=batch is not None and batch.over,
+            submitted=batch.submitted if batch is not None else 0,
+        )
+    return found
+
+
+def finished(connection: Connection, cohort: Cohort, at: datetime) -> Finished:
+    """What is to be told of a cohort whose members have all ended."""
+    row = connection.execute(select(cohorts).where(cohorts.c.key == cohort.key)).one()
+    of_it = cohort_members.c.cohort == cohort.key
+    counted = select(cohort_members.c.state, func.count()).where(of_it).group_by(cohort_members.c.state)
+    times = connection.execute(
+        select(func.min(cohort_members.c.first_at), func.max(cohort_members.c.changed_at)).where(of_it)
+    ).one()
+    others = select(cohort_members).where(of_it, cohort_members.c.state != "completed")
+    return Finished(
+        cohort=cohort,
+        counts={state: number for state, number in connection.execute(counted)},
+        others=[
+            Ended(one.run_id, one.source, one.uuid, one.name, one.state, one.failure_reason)
+            for one in connection.execute(others.order_by(cohort_members.c.run_id).limit(MOST_NAMED))
+        ],
+        first_at=times[0],
+        last_at=times[1],
+        observed_at=at,
+        source=row.batch_source,
+        incarnation=row.batch_uuid or "",
+    )
+
+
+def close(connection: Connection, finished_at: Mapping[str, datetime]) -> None:
+    """Note that these cohorts have finished; their members are needed no more."""
+    for key, at in finished_at.items():
+        connection.execute(update(cohorts).where(cohorts.c.key == key).values(finished_at=at))
+        connection.execute(delete(cohort_members).where(cohort_members.c.cohort == key))
+
+
+def _next_events() -> Any:
+    query = select(
+        events.c.position,
+        events.c.type,
+        events.c.source,
+        events.c.incarnation,
+        events.c.scope,
+        events.c.run_id,
+        events.c.body,
+    )
+    return query.where(events.c.position > bindparam("after")).order_by(events.c.position).limit(bindparam("most"))
+
+
+def _apply(connection: Connection, row: Row[Any], reading: Sequence[Cohort]) -> None:
+    event = Event(row.body)
+    if row.run_id is None:
+        batch = {"batch_source": row.source, "batch_uuid": event.data.get("batch_uuid")}
+        for cohort in reading:
+            if cohort.batch_id is not None and cohort.is_batch(event.data, row.scope):
+                connection.execute(update(cohorts).where(cohorts.c.key == cohort.key).values(**batch))
+        return
+    state = state_after(row.type)
+    if state is None:
+        return
+    for cohort in reading:
+        _note(connection, cohort, row, event, state)
+
+
+def _note(connection: Connection, cohort: Cohort, row: Row[Any], event: Event, state: str) -> None:
+    """Let a member come, or change: one that is known stays one, whatever later events say of its tags or name."""
+    this = (
+        (cohort_members.c.cohort == cohort.key)
+        & (cohort_members.c.source == row.source)
+        & (cohort_members.c.incarnation == row.incarnation)
+    )
+    known = connection.execute(select(cohort_members.c.state).where(this)).first()
+    data, at = event.data, event.time
+    if known is None:
+        if not cohort.takes(data, row.scope):
+            return
+        named = row.run_id if cohort.names(data, row.scope) else None
+        if named is not None and _has_named(connection, cohort, row.source):
+            return  # the id is another run's by now, and the one that was meant is known
+        connection.execute(
+            insert(cohort_members),
+            {
+                "cohort": cohort.key,
+                "source": row.source,
+                "incarnation": row.incarnation,
+                "run_id": row.run_id,
+                "named": row.source if named is not None else None,
+                "first_at": at,
+                **_told(data, state, at),
+            },
+        )
+    else:
+        changed = _told(data, state, at)
+        if state == known.state:
+            changed.pop("changed_at")
+        connection.execute(update(cohort_members).where(this).values(**changed))
+        if state == known.state:
+            return
+    connection.execute(update(cohorts).where(cohorts.c.key == cohort.key).values(changed_at=_observed(data, at)))
+
+
+def _told(data: Mapping[str, Any], state: str, at: datetime) -> dict[str, Any]:
+    found = {
+        "state": state,
+        "changed_at": at,
+        "uuid": data.get("run_uuid"),
+        "failure_reason": data.get("failure_reason"),
+    }
+    return found if data.get("name") is None else {**found, "name": data["name"]}
+
+
+def _observed(data: Mapping[str, Any], at: datetime) -> datetime:
+    """When it was noticed, by the daemon's clock: a quiet time counts from then."""
+    noticed = data.get("observed_at")
+    return at if noticed is None else datetime.fromisoformat(noticed)
+
+
+def _has_named(connection: Connection, cohort: Cohort, source: str) -> bool:
+    query = select(cohort_members.c.source).where(
+        cohort_members.c.cohort == cohort.key, cohort_members.c.source == source, cohort_members.c.named.is_not(None)
+    )
+    return connection.execute(query).first() is not None
+
+
+def _batch(connection: Connection, cohort: Cohort) -> Any:
+    if cohort.batch_id is None:
+        return None
+    query = select(batches.c.known).where(batches.c.scope == cohort.scope, batches.c.batch_id == cohort.batch_id)
+    row = connection.execute(query).first()
+    return None if row is None else remembered.decode_batch(row.known)
