@@ -118,15 +118,16 @@ class ExecSink:
     async def _run(self, event: Event) -> tuple[int, bytes]:
         """Run the command to its end: its exit code, below 0 for a signal, and the end of its standard error."""
         with _pipe() as (stdin, feeding), _pipe() as (listening, stderr):
-            process = await anyio.open_process(
-                self.settings.command,
-                stdin=stdin,
-                stdout=DEVNULL,
-                stderr=stderr,
-                cwd=self._directory,
-                env=self._surroundings() | variables_of(event),
-                start_new_session=True,
-            )
+            with anyio.CancelScope(shield=True):  # from its first moment on it is ended in order
+                process = await anyio.open_process(
+                    self.settings.command,
+                    stdin=stdin,
+                    stdout=DEVNULL,
+                    stderr=stderr,
+                    cwd=self._directory,
+                    env=self._surroundings() | variables_of(event),
+                    start_new_session=True,
+                )
             stdin.close()
             stderr.close()
             return await _finished(process, event.body, feeding, listening, self._keeps)

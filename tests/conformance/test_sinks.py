@@ -437,11 +437,13 @@ class AcknowledgesFirst:
 class DoesNotWait:
     """Looks away after a moment, and takes silence for an answer."""
 
+    left: ClassVar[list["asyncio.Task[Any]"]] = []
+
     async def send(self, events: Sequence[Event]) -> None:
         sending = asyncio.ensure_future(super().send(events))  # type: ignore[misc]
         await asyncio.wait([sending], timeout=0.05)
         if not sending.done():
-            sending.cancel()
+            self.left.append(sending)
             return
         await sending
 
@@ -613,9 +615,12 @@ async def test_the_suite_refuses_a_broken_twin(
     monkeypatch.setattr(suite, "PATIENCE", 2.0)
     with pytest.raises((AssertionError, pytest.fail.Exception, RuntimeError)):
         await run_test(FAULTS[fault], kind, fault, tmp_path / "broken")
-    for task in LeavesTasks.left:
-        task.cancel()
-    LeavesTasks.left.clear()
+    for kept in (LeavesTasks.left, DoesNotWait.left):
+        for task in kept:
+            task.cancel()
+        if kept:
+            await asyncio.wait(kept)
+        kept.clear()
 
 
 def test_every_test_of_the_suite_finds_something() -> None:

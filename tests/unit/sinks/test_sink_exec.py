@@ -248,6 +248,17 @@ async def test_a_time_limit_ends_the_command_and_all_that_it_started(
     await until_gone(child)
 
 
+async def test_a_send_that_is_cancelled_while_its_command_starts_leaves_none(tools: Tools) -> None:
+    """Whenever in the milliseconds that a start takes the cancellation comes."""
+    ours = children()
+    sink = sink_of(tools, "sleep", "600")
+    for step in range(40):
+        with anyio.move_on_after(step * 0.0005) as limit:
+            await sink.send([EVENT])
+        assert limit.cancelled_caught
+        assert children() <= ours
+
+
 async def test_a_command_that_listens_may_end_in_order(tools: Tools, tmp_path: Path) -> None:
     code = """
 import signal, sys, time
