@@ -90,9 +90,9 @@ class Queue:
 
     async def received(self) -> Sequence[bytes]:
         while messages := (await self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10)).get("Messages"):
-            for message in messages:
-                self.bodies.append(self.body_of(message["Body"]))
-                await self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+            self.bodies += [self.body_of(message["Body"]) for message in messages]
+            read = [{"Id": str(n), "ReceiptHandle": one["ReceiptHandle"]} for n, one in enumerate(messages)]
+            await self.sqs.delete_message_batch(QueueUrl=self.url, Entries=read)
         return self.bodies
 
     def body_of(self, message: str) -> bytes:
