@@ -1,6 +1,6 @@
 """What the engine needs of the world, said from its side; adapters fit these, `app/build.py` brings them together."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from poller.core.deliveries import (
     Selection,
     Settlement,
 )
+from poller.core.diagnosis import RunTask
 from poller.core.drafts import Draft
 from poller.core.events import Event
 from poller.core.routing import Route
@@ -71,6 +72,14 @@ class BatchPage:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskPage:
+    """One page of ListRunTasks. `token` is None on the last one."""
+
+    tasks: tuple[RunTask, ...]
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What CloudWatch Logs keep of a run that ended: `shown` as a GetRun would have said it, and where it was read."""
 
@@ -117,6 +126,35 @@ class RunService(Protocol):
         """
         ...
 
+    async def list_failed_tasks(self, run_id: str, *, token: str | None = None) -> TaskPage:
+        """One page of at most 100 tasks of a run that failed; without their reasons."""
+        ...
+
+    async def get_run_task(self, run_id: str, task_id: str) -> RunTask: ...
+
+    async def failed_tasks_in_manifest(self, run_id: str, uuid: str, *, spend: Spend) -> list[RunTask] | None:
+        """The tasks that failed, with their reasons, as the run's manifest has them; None while there is none.
+
+        `spend` is as in `manifest`. Raises: Denied also where CloudWatch Logs are not to be asked at all.
+        """
+        ...
+
+    async def last_log_lines(
+        self,
+        stream: str,
+        number: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        spend: Spend,
+    ) -> list[str] | None:
+        """The last lines of the log stream with this ARN, oldest first; None if there is no such stream (yet).
+
+        Only what was written from `since` up to `until` counts; `spend` is as in `manifest`.
+        Raises: Denied also where CloudWatch Logs are not to be asked at all; BadRequest if that is no ARN of a stream.
+        """
+        ...
+
     async def account(self) -> str | None:
         """The account that the credentials belong to (sts:GetCallerIdentity), None where it cannot be asked.
 
@@ -159,6 +197,22 @@ class WatchRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OwedDiagnosis:
+    """A run that is owed a diagnosis: its `failed` event as recorded, and the incarnation in that event's id."""
+
+    failed: Event
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class MadeDiagnosis:
+    """A diagnosis that was made: of the `failed` event at `position`. Without `draft` nothing is told of that run."""
+
+    position: int
+    draft: Draft | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
     """What one transaction writes: the runs as they are known now, and the events that this took.
 
@@ -166,6 +220,8 @@ class Round:
     now on of a workflow's stays in a status. Everything belongs to `scope`; events that the poller makes of itself come
     with no runs and no scope. `failing` is since when a sink has been in an outage that is told, None once it is over.
     `cohorts_finished` are the keys of cohorts that the drafts tell to have finished, and when that was clear.
+    `to_diagnose` are the ids of those drafts whose runs are owed a diagnosis once they are recorded; `diagnoses` are
+    recorded only while they are owed, and then are so no more.
     """
 
     at: datetime
@@ -178,6 +234,8 @@ class Round:
     stays: Sequence[Stays] = ()
     failing: Mapping[str, datetime | None] = field(default_factory=dict)
     cohorts_finished: Mapping[str, datetime] = field(default_factory=dict)
+    to_diagnose: Collection[str] = ()
+    diagnoses: Sequence[MadeDiagnosis] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +300,21 @@ class Store(Protocol):
         """
         ...
 
+    async def owed_diagnoses(self, scope: str) -> dict[int, str]:
+        """The runs of a scope that are owed a diagnosis: by the position of their `failed` events, in order."""
+        ...
+
+    async def owed_diagnosis(self, position: int) -> OwedDiagnosis | None:
+        """What is to be known for one diagnosis; None if it is not owed (any more)."""
+        ...
+
     async def scope(self, name: str) -> ScopeState | None: ...
 
     async def scopes(self) -> list[ScopeState]: ...
 
     async def merge_scopes(self, gone: str, kept: str, *, discovered_through: datetime | None) -> None:
-        """Hold under the name `kept` what is held under `gone`: runs, snapshots, events, stays; not the watches.
+        """Hold under the name `kept` what is held under `gone`: runs, snapshots, events, stays, owed diagnoses; not the
+        watches.
 
         Of a run under both names that one stays which changed last; one that has no status yet does not count. Of the
         stays of one workflow in one status under both names those of `kept` stay.
@@ -352,6 +419,7 @@ class Store(Protocol):
         scope: str | None = None,
         types: Sequence[str] | None = None,
         since: datetime | None = None,
+        event_id: str | None = None,
     ) -> list[Event]:
         """Events after position `after`, in order; `types` are whole event types, `since` compares recorded_at."""
         ...
@@ -413,7 +481,9 @@ class Store(Protocol):
     async def sinks(self) -> list[SinkRow]: ...
 
     async def forget(self, scope: str, run_id: str, at: datetime) -> bool:
-        """Erase a run's data (snapshot, event bodies, what is owed of them), keep its identity; False if unknown.
+        """Erase a run's data (snapshot, event bodies, what is owed of them, also a diagnosis), keep its identity.
+
+        False if it is unknown.
 
         Nothing is told twice afterwards: ids, sequences and the verdict stay.
         """
@@ -424,8 +494,8 @@ class Store(Protocol):
 
         Goes: events recorded before `before` with their settled deliveries, ended runs' snapshots, deliveries of sinks
         gone since then, stays to which none was added since then. Remains: live runs, owed events of sinks in force,
-        and for a year (for ever while `keep`, scope -> run ids, names the run) a tombstone: ARN, uuid, last status,
-        next sequence.
+        `failed` events whose runs are owed a diagnosis, and for a year (for ever while `keep`, scope -> run ids, names
+        the run) a tombstone: ARN, uuid, last status, next sequence.
         """
         ...
 
@@ -462,8 +532,13 @@ class Toolbox(Protocol):
     clock: Clock
     directory: Path
 
-    async def http(self) -> Any:
-        """The one `aiohttp.ClientSession` of this process: no cookies, TLS verified, environment proxies honoured."""
+    async def http(self, *, allow_private: bool = True, proxies: bool = True) -> Any:
+        """The `aiohttp.ClientSession` of this process: no cookies, TLS verified, environment proxies honoured.
+
+        Every connection that it makes is to an address that something may be sent to: never link-local, a cloud's
+        metadata, multicast; without `allow_private` neither this machine nor a private network. Without `proxies` it
+        goes through none but the one that a request names.
+        """
         ...
 
     async def aws_client(

@@ -13,6 +13,7 @@ import anyio
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
 from poller.core.cohorts import Cohort, Member
+from poller.core.diagnosis import DiagnosisTerms
 from poller.core.drafts import Place
 from poller.core.errors import ConfigError
 from poller.core.overdue import Terms
@@ -134,6 +135,7 @@ async def open_parts(
                     pace=pace_of(settings),
                     rules=rules_of(watches),
                     terms=terms_of(watches),
+                    diagnosis=diagnosis_of(settings),
                     include=include,
                 )
             )
@@ -250,6 +252,12 @@ def terms_of(watches: Iterable[WatchSettings]) -> Terms:
         if given:
             shortest[status] = min(given)
     return Terms(shortest, min((watch.overdue_factor for watch in watches if watch.overdue_factor), default=0.0))
+
+
+def diagnosis_of(settings: Settings) -> DiagnosisTerms:
+    """`[diagnosis]`, as the engine reads it."""
+    diagnosis = settings.diagnosis
+    return DiagnosisTerms(diagnosis.enabled, diagnosis.log_lines, diagnosis.show_names)
 
 
 def rules_of(watches: Iterable[WatchSettings]) -> tuple[Rule, ...]:

@@ -10,9 +10,12 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from poller.core.diagnosis_data import DiagnosisData
 from poller.core.runs import Json
 
-_ADDED_FIELDS: Final = frozenset({"evidence", "recovered_from", "replaced_by", "reappeared", "overdue", "redacted"})
+_ADDED_FIELDS: Final = frozenset(
+    {"evidence", "recovered_from", "replaced_by", "reappeared", "overdue", "diagnosis", "redacted"}
+)
 """Members of `data` that are there only where they say something; all others are null, never missing."""
 
 
@@ -98,6 +101,7 @@ class RunData(BaseModel):
     replaced_by: str | None = Field(None, description="The uuid of the incarnation that has taken this one's id.")
     reappeared: bool | None = Field(None, description="True where the run had been given up before.")
     overdue: OverdueData | None = Field(None, description="For how long it is where it is, and how long it may be.")
+    diagnosis: DiagnosisData | None = Field(None, description="Why it failed, as far as could be found out.")
     redacted: list[str] | None = Field(None, description="Fields that are null because they were left out.")
 
 

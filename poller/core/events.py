@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 from uuid import UUID, uuid5
 
 from poller.core.batches import BATCH_TYPES
+from poller.core.diagnosis_data import diagnosis_without
 from poller.core.runs import Json
 
 NAMESPACE: Final = UUID("5d6a1f5e-6b0b-5c1b-9a55-0f6d1c8b7e42")
@@ -27,7 +28,7 @@ RUN_TYPES: Final = (
     *STATUS_TYPES,
     *(
         RUN_PREFIX + word
-        for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status", "overdue")
+        for word in ("vanished", "unreachable", "replaced", "contradicted", "unknown_status", "overdue", "diagnosed")
     ),
 )
 PollerKind = Literal["blind", "recovered", "sink_failing", "sink_recovered", "heartbeat"]
@@ -125,7 +126,10 @@ class Event:
         return self.body.decode()
 
     def without(self, omitted: Sequence[str]) -> "Event":
-        """The event with fields of `data` set to null and named in `data.redacted`; itself if none of them is there."""
+        """The event with fields of `data` set to null and named in `data.redacted`; itself if none of them is there.
+
+        What says the same in `data.diagnosis`, and of the runs of a cohort, goes with them.
+        """
         others = self.data.get("not_completed") or ()
         present = [name for name in omitted if name in self.data or any(name in one for one in others)]
         if not present:
@@ -134,6 +138,8 @@ class Event:
         data = {**self.data, **{name: None for name in present if name in self.data}, "redacted": redacted}
         if others:
             data["not_completed"] = [{**one, **{name: None for name in present if name in one}} for one in others]
+        if data.get("diagnosis") is not None:
+            data["diagnosis"] = diagnosis_without(data["diagnosis"], present)
         body = bytes_of({**self.attributes, "data": data})
         return Event(body, position=self.position, recorded_at=self.recorded_at, replay=self.replay)
 

@@ -20,6 +20,7 @@ from poller.core.batches import (
     observe_batch,
 )
 from poller.core.cohorts import Cohort, Ended, Finished
+from poller.core.diagnosis import DIAGNOSED, Findings, LogExcerpt, RunTask, diagnosed
 from poller.core.drafts import Place, batch_event, cohort_event, event_of, poller_event
 from poller.core.endings import refuse, vanish
 from poller.core.event_data import BatchData, CohortData, PollerData, RunData
@@ -45,8 +46,10 @@ SAMPLE_TYPES: Final = EVENT_TYPES
 SAMPLE_TIME: Final = datetime(2026, 11, 23, 8, 15, tzinfo=UTC)
 SAMPLE_PLACE: Final = Place("sample", "us-east-1", "123456789012")
 
+_STREAM: Final = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/omics/WorkflowLog:log-stream:run"
 _LATENCY: Final = timedelta(milliseconds=120)
 _RUNTIME: Final = timedelta(minutes=90)
+_LOOKED_INTO: Final = timedelta(seconds=8)
 _LIMIT: Final = Limit(timedelta(minutes=90), "usual", usual_seconds=1800.0, known_runs=12)
 
 
@@ -82,6 +85,11 @@ def sample_event(
     if RUN_PREFIX + name not in RUN_TYPES:
         names = ", ".join(short_type(known) for known in SAMPLE_TYPES)
         raise ValueError(f'there is no event "{kind}"; there are {names}')
+    if RUN_PREFIX + name == DIAGNOSED:
+        failed = sample_event("failed", run_id=run_id, at=at)
+        draft = diagnosed(failed, str(failed.data["run_uuid"]), _findings(run_id, at), at + _LOOKED_INTO)
+        draft = replace(draft, data={**draft.data, **_fields_of(RunData, overrides)})
+        return Event(draft.to_json((failed.sequence or 0) + 1), position=position, recorded_at=at)
     told = _life(name, run_id, at)
     sequence, transition = next((place, one) for place, one in enumerate(told, 1) if one.kind == name)
     draft = event_of(transition, SAMPLE_PLACE, _fields(run_id, at))
@@ -142,7 +150,7 @@ def _looks(run_id: str, at: datetime) -> Callable[[str], Snapshot]:
             fields["stopTime"] = stamp(at)
         if status == "FAILED":
             fields |= {
-                "statusMessage": "A task of the run failed: ALIGN_READS exited with 1",
+                "statusMessage": "Run failed because task failed. Task name: ALIGN_READS, task id: 6657068",
                 "failureReason": "RUN_TASK_FAILED",
             }
         return Snapshot(
@@ -171,7 +179,6 @@ def _successor(look: Snapshot, at: datetime) -> Snapshot:
 def _fields(run_id: str, at: datetime) -> Mapping[str, Json]:
     """What GetRun says of the run at any time."""
     uuid = str(uuid5(NAMESPACE, f"sample {run_id} {stamp(at)}"))
-    logs = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/omics/WorkflowLog:log-stream:run"
     return {
         "id": run_id,
         "arn": SAMPLE_PLACE.source_of(run_id),
@@ -183,7 +190,7 @@ def _fields(run_id: str, at: datetime) -> Mapping[str, Json]:
         "runGroupId": "2345678",
         "outputUri": "s3://example-results/runs/",
         "runOutputUri": f"s3://example-results/runs/{run_id}",
-        "logLocation": {"engineLogStream": f"{logs}/{run_id}/engine", "runLogStream": f"{logs}/{run_id}"},
+        "logLocation": {"engineLogStream": f"{_STREAM}/{run_id}/engine", "runLogStream": f"{_STREAM}/{run_id}"},
         "tags": {"project": "example", "event": "a sample, nothing has happened"},
     }
 
@@ -198,6 +205,31 @@ def _finished_cohort(run_id: str, at: datetime) -> Finished:
         last_at=at,
         observed_at=at + _LATENCY,
     )
+
+
+def _findings(run_id: str, at: datetime) -> Findings:
+    """What ListRunTasks, GetRunTask and the log of a task that ran out of memory might say."""
+    stream = f"{_STREAM}/{run_id}/task/6657068"
+    task = RunTask(
+        task_id="6657068",
+        uuid=str(uuid5(NAMESPACE, "task 6657068")),
+        name="ALIGN_READS",
+        status="FAILED",
+        failure_reason="OUT_OF_MEMORY_ERROR",
+        status_message="The task ran out of memory.",
+        creation_time=at - timedelta(minutes=30),
+        start_time=at - timedelta(minutes=28),
+        stop_time=at - timedelta(minutes=1),
+        log_stream=stream,
+        cpus=16,
+        memory=32,
+        gpus=0,
+        instance_type="omics.c.4xlarge",
+        image="123456789012.dkr.ecr.us-east-1.amazonaws.com/bwa:1",
+    )
+    lines = ("[M::mem_process_seqs] Processed 160000 reads", "Killed")
+    evidence = ("ListRunTasks: 1 task failed", "GetRunTask: task 6657068", "GetLogEvents: 2 lines of task 6657068")
+    return Findings((task,), 1, LogExcerpt("task", stream, lines), evidence)
 
 
 def _batch_transition(event_type: str, at: datetime) -> BatchTransition:

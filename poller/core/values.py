@@ -1,10 +1,13 @@
 """The types that settings of sinks and of the engine share: durations, secrets, what every sink can be told."""
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, SecretStr, WithJsonSchema
+
+from poller.core.matching import Match
 
 _DURATION: Final = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -57,6 +60,23 @@ OmittableField = Literal[
 """The fields of an event that may speak of a sample or a person, and can be left out."""
 
 
+def _tables(value: Any) -> Any:
+    """One table is a list of one."""
+    if isinstance(value, Mapping | Match):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError('expected a table, such as { name = "lab-*" }, or a list of tables')
+    if not value:
+        raise ValueError("an empty list fits no run; leave the key out instead")
+    return value
+
+
+def _one_or_more(schema: dict[str, Any]) -> None:
+    """In JSON Schema: a table, or an array of them."""
+    many = {key: schema.pop(key) for key in ("type", "items")} | {"minItems": 1}
+    schema["anyOf"] = [many["items"], many]
+
+
 class SinkSettings(BaseModel, extra="forbid", frozen=True):
     """What every sink can be told; a sink's own settings model adds its keys."""
 
@@ -69,6 +89,11 @@ class SinkSettings(BaseModel, extra="forbid", frozen=True):
         None,
         min_length=1,
         description="What it gets: names such as failed, blind, batch.failed, or globs; omit for all but heartbeat.",
+    )
+    match: Annotated[tuple[Match, ...], BeforeValidator(_tables)] = Field(
+        (),
+        description="Of which runs it gets them: a table, or several of which one must fit; omit for all runs.",
+        json_schema_extra=_one_or_more,
     )
     omit: tuple[OmittableField, ...] = Field((), description="Fields that are null in what this sink sends.")
     timeout: Duration = Field(timedelta(seconds=10), description="Longest wait for one send.")

@@ -30,7 +30,7 @@ class Dispatcher:
     @property
     def routes(self) -> list[Route]:
         """What each outlet in force is owed."""
-        return [Route(outlet.name, outlet.settings.events, outlet.settings.fallback) for outlet in self.outlets]
+        return [Route.of(outlet.settings) for outlet in self.outlets]
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; ready once every event recorded from now on is routed to the outlets."""

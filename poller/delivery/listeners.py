@@ -49,7 +49,7 @@ class Listener:
         async for event in follow_events(self.foundation, after):
             if self.leaving:
                 return
-            if self.wanted.takes(event.type):
+            if self.wanted.takes_type(event.type):
                 await self._call(event)
             self.position = event.position
             self._moved.ring()

@@ -13,7 +13,7 @@ from poller.emulator.faults import Fault, Outage
 from poller.emulator.groups import RunGroup
 from poller.emulator.lives import GONE, Life, Step
 from poller.emulator.quota import SERVICE_QUOTAS, ForeignCalls
-from poller.emulator.runs import RunSpec
+from poller.emulator.runs import FailedTask, RunSpec
 from poller.emulator.samples import random_batch
 from poller.emulator.scenario import Scenario, demo_scenario, random_scenario
 from poller.emulator.server import Emulator
@@ -27,6 +27,7 @@ __all__ = [
     "BatchTransition",
     "Call",
     "Emulator",
+    "FailedTask",
     "Fault",
     "ForeignCalls",
     "Life",

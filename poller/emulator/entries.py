@@ -12,7 +12,7 @@ from poller.emulator.faults import KINDS, OPERATIONS, OUTAGES, Fault, Outage
 from poller.emulator.groups import RunGroup
 from poller.emulator.lives import RANDOM, Life, Step
 from poller.emulator.quota import SERVICE_QUOTAS, Quota
-from poller.emulator.runs import RunSpec
+from poller.emulator.runs import FailedTask, RunSpec
 from poller.emulator.starting import DEFAULT_RUN_SETTING, INLINE_SETTING
 from poller.emulator.tables import ScenarioError, count, known, made, nearest, number_of, seconds_of, typed
 
@@ -47,6 +47,9 @@ def runs_of(table: object, where: str, lives: Mapping[str, Life], rng: random.Ra
             values[key] = typed(value, dict, place)
         elif key == "visible_after":
             values[key] = lags_of(value, place)
+        elif key == "failed_tasks":
+            tasks = enumerate(typed(value, list, place), 1)
+            values[key] = tuple(_failed_task(task, f"{place}[{number}]") for number, task in tasks)
         elif key not in {"life", "starts_in", "count", "every"}:
             values[key] = typed(value, str, place)
     if number > 1 and ("run_id" in values or "uuid" in values):
@@ -91,6 +94,13 @@ def fault_of(table: object, where: str) -> Fault:
     if "probability" in values and not isinstance(values["probability"], int | float):
         raise ScenarioError(f"{where}.probability: {values['probability']!r} is not a number")
     return made(lambda: Fault(**values), where)
+
+
+def _failed_task(table: object, where: str) -> FailedTask:
+    """A task that fails, from its table."""
+    entry = typed(table, dict, where)
+    known(entry, {member.name for member in dataclasses.fields(FailedTask)}, where)
+    return FailedTask(**{key: typed(value, str, f"{where}.{key}") for key, value in entry.items()})
 
 
 def _step(value: object, where: str) -> Step:

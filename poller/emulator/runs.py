@@ -29,6 +29,16 @@ class RunOptions(TypedDict, total=False):
     request: Mapping[str, Any]
     fields: Mapping[str, object]
     item_fields: Mapping[str, object]
+    failed_tasks: Sequence[FailedTask]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTask:
+    """A task that fails. `reason` and `message` are what GetRunTask says; None leaves it to the emulator."""
+
+    name: str = "ALIGN"
+    reason: str | None = None
+    message: str | None = None
 
 
 USUAL_WORKFLOW: Final = "4074992"
@@ -49,6 +59,8 @@ class RunSpec:
     not know the run. `request`: further members of the StartRun request, by their names on the wire (`outputUri`,
     `parameters`, ...). `fields`: members of the GetRun answer, over all else, in all statuses; None leaves a member
     out. Those that a list item also has show there too. `item_fields`: the same for the ListRuns item only.
+    `failed_tasks`: tasks that fail one after the other while the run is RUNNING, all but the last as if they were
+    repeated; the run's message names the last one where it failed for a task. All other tasks complete.
     """
 
     life: Life
@@ -67,6 +79,7 @@ class RunSpec:
     request: Mapping[str, Any] = field(default_factory=_nothing)
     fields: Mapping[str, object] = field(default_factory=_nothing)
     item_fields: Mapping[str, object] = field(default_factory=_nothing)
+    failed_tasks: Sequence[FailedTask] = ()
 
 
 class Moment(NamedTuple):

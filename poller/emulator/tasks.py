@@ -2,11 +2,13 @@
 the run.
 
 Pure. A run has tasks from the moment it is RUNNING. They follow each other and end with the run's RUNNING. Where the
-run fails for a task's fault its last task fails; where it is cancelled its tasks stop with it.
+run fails for a task's fault its last task fails, or those that its script names (`failed_tasks`); where it is cancelled
+its tasks stop with it.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -14,7 +16,7 @@ from typing import Final, NamedTuple
 from poller.emulator.chance import chance, id_by, uuid_by
 from poller.emulator.instants import SECOND
 from poller.emulator.lives import ENDS, GONE
-from poller.emulator.runs import Moment, Run
+from poller.emulator.runs import FailedTask, Moment, Run
 
 # name, CPUs, GiB, instance type
 KINDS: Final[tuple[tuple[str, int, int, str], ...]] = (
@@ -52,6 +54,7 @@ class Task:
     cached: bool
     failure_reason: str | None
     moments: tuple[TaskMoment, ...]
+    message: str | None = None
 
     def index_at(self, instant: int) -> int:
         """Which moment is the present one at `instant`; -1: not created yet."""
@@ -68,6 +71,9 @@ def tasks_of(run: Run) -> list[Task]:
     if actual is None or reason in BEFORE_TASKS:
         return []
     begin, stop = actual
+    scripted = run.spec.failed_tasks if stop is not None and reason not in {"CANCELLED", GONE} else ()
+    if scripted:
+        reason = None  # the tasks of its usual life complete
     planned = _window(run.planned if run.planned is not None else run.moments)
     end = None if planned is None else planned[1]
     rng = chance(run.uuid)
@@ -95,12 +101,34 @@ def tasks_of(run: Run) -> list[Task]:
         cached = place == 0 and "cacheId" in run.spec.request
         failure = reason if failed else None
         tasks.append(Task(task_id, task_uuid, name, cpus, memory, instance_type, cached, failure, tuple(moments)))
-    return tasks
+    return tasks if stop is None else tasks + _scripted(run, scripted, begin, stop, rng)
 
 
 def failed_task(run: Run) -> Task | None:
     """The task that made the run fail, if its script says that one did."""
-    return next((task for task in tasks_of(run) if task.failure_reason is not None), None)
+    return next((task for task in reversed(tasks_of(run)) if task.failure_reason is not None), None)
+
+
+def _scripted(run: Run, scripted: Sequence[FailedTask], begin: int, stop: int, rng: random.Random) -> list[Task]:
+    """The tasks that the script has fail, one after the other; the last one fails as RUNNING ends."""
+    of_run = _reason(run.moments)
+    slot = (stop - begin) / max(len(scripted), 1)
+    _, cpus, memory, instance_type = KINDS[2]
+    tasks = []
+    for place, one in enumerate(scripted):
+        at, end = begin + round(place * slot), stop if place == len(scripted) - 1 else begin + round((place + 1) * slot)
+        moments = (
+            TaskMoment(at, "PENDING"),
+            TaskMoment(_milli(at + slot / 20, at), "STARTING"),
+            TaskMoment(_milli(at + slot / 5, at), "RUNNING"),
+            TaskMoment(_milli(end, at), "FAILED"),
+        )
+        task_id, task_uuid = id_by(rng), uuid_by(rng)
+        reason = one.reason or (of_run if of_run in OF_A_TASK else None) or "RUN_TASK_FAILED"
+        tasks.append(
+            Task(task_id, task_uuid, one.name, cpus, memory, instance_type, False, reason, moments, one.message)
+        )
+    return tasks
 
 
 def _ended(run: Run, stop: int, reason: str | None) -> list[TaskMoment]:

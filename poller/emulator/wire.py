@@ -161,7 +161,7 @@ def task_answer(run: Run, task: Task, index: int) -> dict[str, Any]:
     }
     if answer["status"] == "FAILED" and task.failure_reason is not None:
         answer["failureReason"] = task.failure_reason
-        answer["statusMessage"] = SENTENCES.get(task.failure_reason) or TASK_MESSAGE
+        answer["statusMessage"] = task.message or SENTENCES.get(task.failure_reason) or TASK_MESSAGE
     return answer
 
 

@@ -1,4 +1,5 @@
-"""CloudWatch Logs, as far as manifests need them: GetLogEvents, and DescribeLogStreams where the uuid is not known.
+"""CloudWatch Logs, as far as they are needed: GetLogEvents for manifests and the ends of logs, and DescribeLogStreams
+for manifests where the uuid is not known.
 
 Bounded: a manifest's first line is the run's, so little is read, and at most `MOST_EVENTS` lines and `MOST_BYTES` of
 them. No such group or stream means: not there, perhaps not yet. Quotas of CloudWatch Logs are the account's.
@@ -11,10 +12,12 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from poller.core.diagnosis import RunTask, Stream
 from poller.core.runs import created_together
 from poller.core.statuses import ENDS
 from poller.healthomics.manifest import GROUP, newest_first, run_of, stream_of, stream_prefix
 from poller.healthomics.parse import error_of
+from poller.healthomics.tasks import failed_tasks_in
 from poller.ports import Clock, Manifest, Spend
 
 FIRST_LINES: Final = 10
@@ -28,6 +31,8 @@ STREAMS_PAGE: Final = 50
 MOST_STREAM_PAGES: Final = 4
 MOST_STREAMS: Final = 5
 """Incarnations whose manifests are opened in search of one."""
+MOST_EMPTY_PAGES: Final = 3
+"""Pages without a line that are read on when the end of a log is wanted: one may be empty though there are lines."""
 _NOT_THERE: Final = "ResourceNotFoundException"
 
 
@@ -49,6 +54,39 @@ class WorkflowLogs:
             if found is not None and (created is None or created_together(found.shown.creation_time, created)):
                 return found
         return None
+
+    async def failed_tasks(self, run_id: str, uuid: str, spend: Spend) -> list[RunTask] | None:
+        """As `RunService.failed_tasks_in_manifest`."""
+        found: list[RunTask] = []
+        there = False
+        async with aclosing(self._line_pages(stream_of(run_id, uuid), spend)) as pages:
+            async for lines in pages:
+                there = there or bool(lines)
+                found += failed_tasks_in(lines, run_id)
+        return found if there else None
+
+    async def last_lines(
+        self, stream: Stream, number: int, since: datetime | None, until: datetime | None, spend: Spend
+    ) -> list[str] | None:
+        """As `RunService.last_log_lines`, of a stream by its name."""
+        asked: dict[str, Any] = {"logGroupName": stream.group, "logStreamName": stream.name, "limit": number}
+        asked["startFromHead"] = False
+        if since is not None:
+            asked["startTime"] = int(since.timestamp() * 1000)
+        if until is not None:
+            asked["endTime"] = int(until.timestamp() * 1000) + 1  # what is written at that moment is not returned
+        lines: list[str] = []
+        for _ in range(MOST_EMPTY_PAGES):
+            answer = await self._call("GetLogEvents", "get_log_events", asked, spend)
+            if not answer:
+                return None
+            texts = [text for one in _members(answer, "events") if isinstance(text := one.get("message"), str)]
+            lines = [line for text in texts for line in text.splitlines()]
+            before = answer.get("nextBackwardToken")
+            if lines or not before or before == asked.get("nextToken"):
+                break
+            asked["nextToken"] = before
+        return lines[-number:]
 
     async def _read(self, run_id: str, stream: str, spend: Spend) -> Manifest | None:
         """One stream, page by page, until it has shown the run's end."""

@@ -1,4 +1,5 @@
-"""An answer of HealthOmics -> a Snapshot or a Page; a failure -> an error class. The only file that knows their shapes.
+"""An answer of HealthOmics -> a Snapshot or a Page; a failure -> an error class. With `tasks.py` the only file that
+knows their shapes.
 
 What botocore does with odd answers was measured: an HTML, empty or truncated body with status 200 raises nothing and
 gives a dict without the fields; an unparsable timestamp is a ValueError, a JSON array as body an AttributeError;
@@ -57,6 +58,9 @@ BY_CODE: Final[Mapping[str, type[ServiceError]]] = MappingProxyType(
 )
 """The service's error code (where it sent none: its HTTP status) -> what follows. All else is Transient."""
 
+_OF_A_RUN: Final = ("GetRun", "ListRunTasks", "GetRunTask")
+"""Operations whose "not found" is about the run that they are asked about."""
+
 NO_CREDENTIALS: Final = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -81,7 +85,7 @@ def error_of(error: Exception, operation: str) -> ServiceError:
         said = error.response.get("Error", {})
         code = str(said.get("Code") or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "unknown"))
         kind = BY_CODE.get(code, Transient)
-        if kind is RunGone and operation != "GetRun":
+        if kind is RunGone and operation not in _OF_A_RUN:
             # no run is gone; but a group or a batch is, or never was
             kind = BadRequest if operation in ("GetRunGroup", "GetBatch") else Transient
         if error.operation_name.startswith(("AssumeRole", "GetRoleCredentials")):
@@ -112,7 +116,7 @@ def snapshot_of(
 
     Raises: Transient("unreadable") if it is no JSON object, has no status, or speaks of another run.
     """
-    answer = _json_object(body, "GetRun")
+    answer = json_object(body, "GetRun")
     shown = answer.get("id", run_id)
     if shown != run_id:
         raise Transient("unreadable", f"asked about run {run_id}, answered about {shown!r}", operation="GetRun")
@@ -124,7 +128,7 @@ def page_of(body: bytes, *, headers: Mapping[str, str], asked_at: datetime, answ
 
     Raises: Transient("unreadable") if it is no JSON object, has no items, or none that can be read.
     """
-    answer = _json_object(body, "ListRuns")
+    answer = json_object(body, "ListRuns")
     items = answer.get("items")
     if not isinstance(items, list):
         raise Transient("unreadable", "the answer has no items", operation="ListRuns")
@@ -149,7 +153,7 @@ def page_of(body: bytes, *, headers: Mapping[str, str], asked_at: datetime, answ
 def batch_snapshot_of(body: bytes, batch_id: str, *, asked_at: datetime, answered_at: datetime) -> BatchSnapshot:
     """What a GetBatch answer says. Raises: Transient("unreadable") if it is none, or about another batch."""
     operation = "GetBatch"
-    answer = _json_object(body, operation)
+    answer = json_object(body, operation)
     status = answer.get("status")
     if answer.get("id", batch_id) != batch_id or not isinstance(status, str) or not status:
         raise Transient("unreadable", f"asked about batch {batch_id}, and the answer is none", operation=operation)
@@ -176,7 +180,7 @@ def batch_page_of(body: bytes) -> BatchPage:
 
     Raises: Transient("unreadable") if it is no JSON object or has no runs.
     """
-    answer = _json_object(body, "ListRunsInBatch")
+    answer = json_object(body, "ListRunsInBatch")
     items = answer.get("runs")
     if not isinstance(items, list):
         raise Transient("unreadable", "the answer has no runs", operation="ListRunsInBatch")
@@ -191,7 +195,7 @@ def batch_page_of(body: bytes) -> BatchPage:
 def group_limits_of(body: bytes, group_id: str) -> GroupLimits:
     """What a GetRunGroup answer says of limits. Raises: Transient("unreadable") if it is none, or of another group."""
     operation = "GetRunGroup"
-    answer = _json_object(body, operation)
+    answer = json_object(body, operation)
     if answer.get("id") != group_id:
         said = f"asked about run group {group_id}, and the answer is none"
         raise Transient("unreadable", said, operation=operation)
@@ -267,7 +271,8 @@ def json_of(text: str | bytes) -> Any:
         raise ValueError("too deep") from error
 
 
-def _json_object(body: bytes, operation: str) -> Mapping[str, Json]:
+def json_object(body: bytes, operation: str) -> Mapping[str, Json]:
+    """An answer's members. Raises: Transient("unreadable") if it is no JSON object."""
     try:
         answer = json_of(body)
     except ValueError as error:

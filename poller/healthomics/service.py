@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from poller.aws import AwsSessions
 from poller.core.batches import BatchSnapshot
+from poller.core.diagnosis import RunTask, stream_of_arn
 from poller.core.errors import BadRequest, Denied, Transient
 from poller.core.runs import RUN_ID, GroupLimits, Snapshot
 from poller.healthomics.logs import WorkflowLogs
@@ -24,14 +25,17 @@ from poller.healthomics.parse import (
     page_of,
     snapshot_of,
 )
-from poller.ports import BatchPage, Clock, Manifest, Page, Spend
+from poller.healthomics.tasks import FAILED, TASK_ID, task_of, task_page_of
+from poller.ports import BatchPage, Clock, Manifest, Page, Spend, TaskPage
 
 PAGE_SIZE: Final = 100
 LOGS_ADDRESSES: Final = ("AWS_ENDPOINT_URL_LOGS", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")
 """Variables that name an address of CloudWatch Logs: by our short name, and by the one that AWS gives it."""
 NOT_ASKED: Final = "NotAsked"
 """The code of a question that is not asked at all: CloudWatch Logs of the real AWS, from an emulated set-up."""
-OPERATIONS: Final = ("GetRun", "ListRuns", "GetBatch", "ListRunsInBatch", "GetRunGroup")
+OPERATIONS: Final = (
+    "GetRun", "ListRuns", "GetBatch", "ListRunsInBatch", "GetRunGroup", "ListRunTasks", "GetRunTask",
+)  # fmt: skip
 _RAW: Final = "PollerRawBody"
 
 
@@ -109,14 +113,44 @@ class HealthOmics:
         self, run_id: str, *, uuid: str | None = None, created: datetime | None = None, spend: Spend
     ) -> Manifest | None:
         """The run's manifest, None while there is none. Raises: ServiceError; Denied where none is asked for."""
-        if self.logs_endpoint_url is None:
-            try:
-                emulated = await self._is_emulated()
-            except Exception as error:  # the border to botocore: error_of knows what each one means
-                raise error_of(error, "GetLogEvents") from error
-            if emulated:
-                raise Denied(NOT_ASKED, "HealthOmics has an endpoint of its own, and CloudWatch Logs have none")
+        await self._check_that_logs_may_be_asked()
         return await self._logs.manifest(run_id, uuid, created, spend)
+
+    async def list_failed_tasks(self, run_id: str, *, token: str | None = None) -> TaskPage:
+        """One page of ListRunTasks of those that failed, 100 at most. Raises: ServiceError; RunGone without the run."""
+        given = {} if token is None else {"startingToken": token}
+        body, *_ = await self._call(
+            "ListRunTasks", "list_run_tasks", id=run_id, status=FAILED, maxResults=PAGE_SIZE, **given
+        )
+        return task_page_of(body)
+
+    async def get_run_task(self, run_id: str, task_id: str) -> RunTask:
+        """GetRunTask. Raises: ServiceError; BadRequest without asking if `task_id` is no id of a task."""
+        if not TASK_ID.fullmatch(task_id):
+            raise BadRequest("ValidationException", f"{task_id!r} is no task id", operation="GetRunTask")
+        body, *_ = await self._call("GetRunTask", "get_run_task", id=run_id, taskId=task_id)
+        return task_of(body, task_id)
+
+    async def failed_tasks_in_manifest(self, run_id: str, uuid: str, *, spend: Spend) -> list[RunTask] | None:
+        """The failed tasks that the run's manifest has, None without one. Raises: as `manifest`."""
+        await self._check_that_logs_may_be_asked()
+        return await self._logs.failed_tasks(run_id, uuid, spend)
+
+    async def last_log_lines(
+        self,
+        stream: str,
+        number: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        spend: Spend,
+    ) -> list[str] | None:
+        """The last lines of a stream, None if there is none. Raises: as `manifest`; BadRequest for no ARN of one."""
+        named = stream_of_arn(stream)
+        if named is None:
+            raise BadRequest("ValidationException", f"{stream!r} is no ARN of a log stream", operation="GetLogEvents")
+        await self._check_that_logs_may_be_asked()
+        return await self._logs.last_lines(named, number, since, until, spend)
 
     async def account(self) -> str | None:
         """The account of the credentials; None behind a custom endpoint, unless AWS_ENDPOINT_URL_STS names one."""
@@ -138,6 +172,17 @@ class HealthOmics:
 
     async def close(self) -> None:
         await self.sessions.close()
+
+    async def _check_that_logs_may_be_asked(self) -> None:
+        """Raises: Denied if the real CloudWatch Logs would be asked from an emulated set-up."""
+        if self.logs_endpoint_url is not None:
+            return
+        try:
+            emulated = await self._is_emulated()
+        except Exception as error:  # the border to botocore: error_of knows what each one means
+            raise error_of(error, "GetLogEvents") from error
+        if emulated:
+            raise Denied(NOT_ASKED, "HealthOmics has an endpoint of its own, and CloudWatch Logs have none")
 
     async def _is_emulated(self) -> bool:
         """Whether a custom endpoint is in force: then no other service of the real AWS is asked by itself."""

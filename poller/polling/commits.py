@@ -5,10 +5,12 @@ from typing import Final
 
 import structlog
 
+from poller.core.diagnosis import FAILED
 from poller.core.drafts import Draft, batch_event, event_of
 from poller.core.events import Event, short_type
 from poller.core.runs import Json
 from poller.foundation import Foundation
+from poller.polling.diagnosis import Diagnoses
 from poller.polling.followed import Work
 from poller.polling.knowledge import Knowledge
 from poller.ports import Round, ScopeState
@@ -19,14 +21,20 @@ _LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
 
 
 class Commits:
-    """The transactions of one scope. Args: `include` names the private fields to keep and send."""
+    """The transactions of one scope.
 
-    def __init__(self, foundation: Foundation, knowledge: Knowledge, include: Sequence[str] = ()) -> None:
+    Args: `diagnoses` learns of runs that failed; `include` names the private fields to keep and send.
+    """
+
+    def __init__(
+        self, foundation: Foundation, knowledge: Knowledge, diagnoses: Diagnoses, include: Sequence[str] = ()
+    ) -> None:
         self.store = foundation.store
         self.gate = foundation.gate
         self.bell = foundation.bell
         self.clock = foundation.clock
         self.tally = foundation.tally
+        self.diagnoses = diagnoses
         self.include = include
         self.scope = knowledge.scope
         self.access = knowledge.access
@@ -47,6 +55,7 @@ class Commits:
         drafts = await self._drafts(work)
         if news is not None:
             drafts.append(news)
+        failed = {draft.id for draft in drafts if draft.type == FAILED} if self.diagnoses.enabled else set()
         round_ = Round(
             at=self.clock.now(),
             scope=self.scope,
@@ -56,10 +65,13 @@ class Commits:
             state=state,
             batches=batches,
             stays=tuple(work.stays.values()),
+            to_diagnose=failed,
         )
         events = await self.gate.insist(lambda: self.store.commit_round(round_))
         self.overdues.learned(work.stays)
         for event in events:
+            if event.id in failed:
+                self.diagnoses.want(event.position, event.subject)
             if event.kind in _LOST:
                 log.warning(_LOST[event.kind], run=event.run_id, evidence=event.data.get("evidence"))
             elif event.kind == "overdue":

@@ -113,6 +113,7 @@ class Loop:
             tasks.start_soon(self._notice_watches, name="watches")
             tasks.start_soon(self._tell_plan, name="plan")
             tasks.start_soon(self.manifests.run, self._may_ask_more, self.signals.wake, name="manifests")
+            tasks.start_soon(self.rounds.diagnoses.run, self._may_look_into, name="diagnoses")
             task_status.started()
             await self._ask(tasks, send)
 
@@ -237,6 +238,10 @@ class Loop:
     def _may_ask_more(self) -> bool:
         """Whether manifests may be asked for: not while stopping, and not by whoever cannot be sure of the account."""
         return self._identified and not self.signals.stopping and not self.access.sight.blind
+
+    def _may_look_into(self) -> bool:
+        """Whether it may be asked why runs failed: not while looks fail either, which find out whether one may ask."""
+        return self._may_ask_more() and not self.access.sight.suspended
 
     async def _climb(self) -> None:
         """Declare gone what is gone, once it is sure that we still ask the account that we were asking."""

@@ -15,6 +15,7 @@ from poller.core.sight import Cause
 from poller.foundation import Foundation
 from poller.polling.batch_answers import BatchAnswers
 from poller.polling.commits import Commits
+from poller.polling.diagnosis import Diagnoses
 from poller.polling.followed import Work
 from poller.polling.knowledge import Knowledge
 from poller.polling.listings import Listings
@@ -41,7 +42,8 @@ from poller.ports import ScopeState
 class Rounds:
     """The one way in which a scope comes to know more.
 
-    Args: `include` names the private fields to keep and send; `rates` tells the learned calls per second.
+    Args: `include` names the private fields to keep and send; `rates` tells the learned calls per second; `diagnoses`
+    learns of runs that failed.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Rounds:
         *,
         rates: Callable[[], Mapping[str, float]],
         waiters: Waiters,
+        diagnoses: Diagnoses,
         include: Sequence[str] = (),
     ) -> None:
         self.store = foundation.store
@@ -66,7 +69,8 @@ class Rounds:
         self.batch_answers = BatchAnswers(foundation, knowledge)
         self.listings = Listings(foundation, knowledge)
         self.verdicts = Verdicts(knowledge.ladders, knowledge.partings, self.access)
-        self.commits = Commits(foundation, knowledge, include)
+        self.diagnoses = diagnoses
+        self.commits = Commits(foundation, knowledge, diagnoses, include)
         self._one_at_a_time = anyio.Lock()
 
     # --- answers ---------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from anyio.abc import TaskStatus
 
 from poller.core.cadence import Pace
 from poller.core.claims import Claims
+from poller.core.diagnosis import NO_DIAGNOSIS, DiagnosisTerms
 from poller.core.drafts import Place
 from poller.core.overdue import Terms
 from poller.core.planner import Planner
@@ -20,7 +21,9 @@ from poller.core.sight import Sight
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import Batches
+from poller.polling.diagnosis import Diagnoses
 from poller.polling.discovery import Discovery
+from poller.polling.inquiry import Inquiries
 from poller.polling.knowledge import Knowledge
 from poller.polling.looks import Looks
 from poller.polling.loop import Loop, Signals
@@ -38,9 +41,9 @@ log = structlog.get_logger("poller.polling")
 class Scope:
     """One account and region: what is followed in it, and the loop that follows.
 
-    Args: `rules` say what is followed, one for each `[[watch]]`; `terms` say when a run is overdue. Where there are
-    several scopes `twins` is set, too: one that proves to be the same account and region as an earlier one rests with
-    that, its `keeper`, as one of its `guests`.
+    Args: `rules` say what is followed, one for each `[[watch]]`; `terms` say when a run is overdue, `diagnosis` what is
+    asked about one that failed. Where there are several scopes `twins` is set, too: one that proves to be the same
+    account and region as an earlier one rests with that, its `keeper`, as one of its `guests`.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Scope:
         pace: Pace,
         rules: Iterable[Rule] = (),
         terms: Terms = Terms(),  # noqa: B008 - frozen
+        diagnosis: DiagnosisTerms = NO_DIAGNOSIS,
         include: tuple[str, ...] = (),
     ) -> None:
         self.foundation = foundation
@@ -65,6 +69,7 @@ class Scope:
         self.pace = pace
         self.rules = tuple(rules)
         self.terms = terms
+        self.diagnosis = diagnosis
         self.include = include
         self.rounds: Rounds | None = None
         self._looks: Looks | None = None
@@ -177,16 +182,20 @@ class Scope:
             pace=self.pace,
             terms=self.terms,
         )
+        inquiries = Inquiries(service, self.foundation, self.pace, state.rates, self.diagnosis)
+        diagnoses = Diagnoses(self.foundation, access, inquiries)
         self.rounds = rounds = Rounds(
             self.foundation,
             knowledge,
-            rates=lambda: looks.rates | manifests.rates,
+            rates=lambda: looks.rates | manifests.rates | inquiries.rates,
             waiters=self._waiters,
+            diagnoses=diagnoses,
             include=self.include,
         )
         if first_start:
             await rounds.keep_state()  # a run that is created from now on is told, whatever befalls us before a look
         await self._named.take_up(rounds, scopes=[self.name, *(guest.name for guest in self.guests)], since=started_at)
+        await diagnoses.take_up()
         self._opened.set()
         log.info("scope.opened", scope=self.name, region=self.place.region, runs=len(rounds.runs))
         loop = Loop(

@@ -12,6 +12,7 @@ from typing import Final
 from poller.core.routing import Route
 from poller.core.values import format_duration
 from poller.settings.lines import KeyPath
+from poller.settings.matches import match_warnings
 from poller.settings.model import Settings, WatchSettings
 from poller.settings.problems import Problem
 from poller.settings.scopes import called, watches_by_scope, watches_of
@@ -54,6 +55,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
         _watch_intervals,
         _cohorts,
         _record,
+        _diagnosis,
         _http,
     ):
         yield from rule(settings)
@@ -86,9 +88,9 @@ def warnings(settings: Settings) -> list[str]:
         ]
     if not settings.sinks:
         found.append("no [[sinks]]: events are recorded, and nobody is told")
-    elif not any(Route(sink.name, sink.events).takes("healthomics.poller.blind") for sink in settings.sinks):
+    elif not any(Route.of(sink).takes_type("healthomics.poller.blind") for sink in settings.sinks):
         found.append('no sink takes "blind": nobody is told when the poller can no longer see the account')
-    return found
+    return [*found, *match_warnings(settings)]
 
 
 def _follows(watch: WatchSettings) -> bool:
@@ -277,6 +279,22 @@ def _too_short(table: KeyPath, low: timedelta) -> Problem:
 def _record(settings: Settings) -> Iterator[Problem]:
     if settings.store.retention <= timedelta(0):
         yield Problem(("store", "retention"), 'would forget everything at once; give a time to keep it, such as "30d"')
+
+
+def _diagnosis(settings: Settings) -> Iterator[Problem]:
+    diagnosis = settings.diagnosis
+    if diagnosis.show_names and not diagnosis.log_lines:
+        yield Problem(
+            ("diagnosis", "show_names"),
+            "is about the lines of logs, and none are asked for; set log_lines too, or take it out",
+            (("diagnosis", "log_lines"),),
+        )
+    if diagnosis.log_lines and not diagnosis.enabled:
+        yield Problem(
+            ("diagnosis", "log_lines"),
+            "is part of a diagnosis, which is off; set enabled = true, or take it out",
+            (("diagnosis", "enabled"),),
+        )
 
 
 def _http(settings: Settings) -> Iterator[Problem]:

@@ -1,6 +1,6 @@
 """Which key of the settings a place in the data is: its model, its field, and whether what it holds is a secret."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr
@@ -84,7 +84,7 @@ class Keys:
     def find_secrets(self, value: Any, path: KeyPath) -> list[str]:
         """The values of all keys that are secrets by their type, or, where nobody knows the key, by their name."""
         if isinstance(value, SinkSettings):
-            return [item.get_secret_value() for item in vars(value).values() if isinstance(item, SecretStr)]
+            return [found for item in vars(value).values() for found in _secrets_in(item)]
         if isinstance(value, Mapping):
             return [found for key, item in value.items() for found in self.find_secrets(item, (*path, str(key)))]
         if isinstance(value, list | tuple):
@@ -119,6 +119,17 @@ def _mentions_secret(annotation: Any) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, SecretStr):
         return True
     return any(_mentions_secret(inner) for inner in get_args(annotation))
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    """The secrets in a value of settings, which knows by itself what is one."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, Mapping):
+        yield from _secrets_in(tuple(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _secrets_in(item)
 
 
 def item_at(value: Any, step: Step) -> Any:

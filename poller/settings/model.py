@@ -47,6 +47,10 @@ def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9._~-]", "-", socket.gethostname())[:253] or "poller"
 
 
+MOST_LOG_LINES: Final = 200
+"""What `[diagnosis] log_lines` may ask for: an event is a message, and no archive."""
+
+
 class Table(BaseModel, extra="forbid", frozen=True):
     """A table of the configuration: unknown keys are refused, and nothing changes it after it was read."""
 
@@ -253,6 +257,21 @@ class PrivacySettings(Table):
     )
 
 
+class DiagnosisSettings(Table):
+    """`[diagnosis]`: whether and how it is found out why a run failed."""
+
+    enabled: bool = Field(True, description="After a run has failed, ask for its failed tasks and tell why it did.")
+    log_lines: int = Field(
+        0,
+        ge=0,
+        le=MOST_LOG_LINES,
+        description="Last lines of the failed task's log to tell, secrets and names masked; 0 = none.",
+    )
+    show_names: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        (), description="Globs of names that may stand in those lines; all others are masked."
+    )
+
+
 class LogSettings(Table):
     """`[log]`: what the daemon says of its work, on stderr."""
 
@@ -297,6 +316,7 @@ class Settings(Table):
     store: StoreSettings = Field(StoreSettings(), description="The record of what was seen and what is owed.")
     http: HttpSettings = Field(HttpSettings(), description="Health and API of the daemon.")
     privacy: PrivacySettings = Field(PrivacySettings(), description="What of a run leaves the account.")
+    diagnosis: DiagnosisSettings = Field(DiagnosisSettings(), description="Why runs failed.")
     log: LogSettings = Field(LogSettings(), description="What the daemon says of its work.")
     daemon: DaemonSettings = Field(default_factory=DaemonSettings, description="The process itself.")
     cohort: Annotated[tuple[CohortSettings, ...], BeforeValidator(_some)] = Field(

@@ -50,6 +50,8 @@ class Reading:
             self.from_elsewhere = substituted.values
             self.secrets += substituted.secrets
         self.catalogue = RememberedCatalogue(catalogue or installed_sinks())
+        self.context = {"catalogue": self.catalogue, "directory": directory}
+        """What validators may ask for: the sink types there are, and what relative paths are relative to."""
         self.keys = Keys(self.data, self.catalogue)
         self.sentences = Sentences(data, self.keys, self.from_elsewhere)
 
@@ -77,7 +79,7 @@ class Reading:
         data: Any = _without(self.data, [problem.path for problem in self.problems])
         for attempt in range(20):
             try:
-                return Settings.model_validate(data, context={"catalogue": self.catalogue})
+                return Settings.model_validate(data, context=self.context)
             except ValidationError as failed:
                 found = self.problems_of(failed)
                 known = [problem.path for problem in self.problems]

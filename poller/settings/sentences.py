@@ -5,10 +5,12 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
+from poller.core.matching import Match
 from poller.core.values import SinkSettings
 from poller.settings.explain import explain, nearest, quoted
 from poller.settings.keys import Keys, item_at, model_in, overlap
 from poller.settings.lines import KeyPath
+from poller.settings.matches import meant_by
 from poller.settings.model import LISTED, MANY, Settings
 from poller.settings.sinks import sink_model
 
@@ -88,6 +90,13 @@ class Sentences:
                 else f"there are {known}"
             )
         model = self.keys.model_at(path[:-1])
+        if model is Match:
+            meant = meant_by(word)
+            return (
+                f"no such key; did you mean {meant}?"
+                if meant
+                else f"no such key; there are {', '.join(Match.model_fields)}"
+            )
         known_here = [name for name in model.model_fields] if model else []
         if near := nearest(word, known_here, cutoff=0.8):
             return f"no such key; did you mean {near}?"

@@ -4,11 +4,12 @@ The keys of a type live beside its sink, here or in another package: this module
 sink can be told is `SinkSettings` (`core/values.py`).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Annotated, Any, Protocol, cast
+from pathlib import Path
+from typing import Annotated, Any, Protocol, cast, runtime_checkable
 
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -160,3 +161,22 @@ def _events(sinks: Sequence[SinkSettings]) -> Iterator[Problem]:
         for place, name in enumerate(sink.events or ()):
             if said := misspelt_event(name):
                 yield Problem(("sinks", index, "events", place), said)
+
+
+@runtime_checkable
+class Doubtful(Protocol):
+    """Settings of a sink that can say what works and will not for long, or is not what was meant."""
+
+    def warnings(self, directory: Path, now: datetime) -> Iterable[str]:
+        """Sentences that begin with a key. Args: `directory` is what relative paths are relative to."""
+        ...
+
+
+def sink_warnings(sinks: Sequence[SinkSettings], directory: Path, now: datetime) -> list[str]:
+    """What sinks have to say of their settings, and of the files that these name."""
+    return [
+        f'[[sinks]] "{sink.name}" {said}'
+        for sink in sinks
+        if isinstance(sink, Doubtful)
+        for said in sink.warnings(directory, now)
+    ]

@@ -31,7 +31,7 @@ _RUN: Final[Mapping[str, str]] = {
     "contradicted": "is shown as {status}, and had ended otherwise",
     "unknown_status": "has a status that is not known: {status}",
     "overdue": "is {status} for too long",
-    "diagnosed": "failed: why",
+    "diagnosed": "failed: {why}",
 }
 _BATCH: Final[Mapping[str, str]] = {
     "creating": "is being made",
@@ -106,7 +106,8 @@ def message_of(event: Event) -> Message:
 def _title(family: str, kind: str, event: Event) -> str:
     data = event.data
     if family == "run" and kind in _RUN:
-        return f"Run {_named(data.get('name'), event.subject)} {_RUN[kind].format(status=data.get('status'))}"
+        why = (data.get("diagnosis") or {}).get("meaning") or "what can be said of it"
+        return f"Run {_named(data.get('name'), event.subject)} {_RUN[kind].format(status=data.get('status'), why=why)}"
     if family == "batch" and kind in _BATCH:
         return f"Batch {_named(data.get('name'), event.subject)} {_BATCH[kind]}"
     if family == "cohort" and kind == "finished":
@@ -126,7 +127,8 @@ Facts = Iterator[tuple[str, Json]]
 def _run_facts(data: Mapping[str, Json]) -> Facts:
     seen_only = data.get("occurred_at_source") == "observed_at"
     yield "Seen" if seen_only else "When", _moment(data.get("occurred_at"))
-    yield "Before", data.get("previous_status")
+    if data.get("previous_status") != data.get("status"):
+        yield "Before", data.get("previous_status")
     if data.get("status") == "RUNNING" and not data.get("overdue"):
         yield "Waited", _between(data.get("creation_time"), data.get("start_time"))
     yield "Ran for", _span(data.get("duration_seconds"))
@@ -152,7 +154,6 @@ def _overdue_facts(overdue: Mapping[str, Json]) -> Facts:
 
 
 def _diagnosis_facts(diagnosis: Mapping[str, Json]) -> Facts:
-    yield "Means", diagnosis.get("meaning")
     tasks = diagnosis.get("tasks") or [{}]
     yield "Task", tasks[0].get("name") or tasks[0].get("task_id")
     yield "Whose", diagnosis.get("owner")

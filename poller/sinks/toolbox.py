@@ -1,13 +1,16 @@
-"""What sinks share: the clock, the directory of the configuration, one HTTP session, the AWS clients."""
+"""What sinks share: the clock, the directory of the configuration, HTTP sessions, the AWS clients."""
 
+import errno
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import getproxies_environment, proxy_bypass
 
 from poller.ports import Clock
+from poller.sinks.addresses import refusal
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    from aiohttp import AddrInfoType, ClientSession
 
     from poller.aws import AwsSessions
 
@@ -24,13 +27,17 @@ class Tools:
         self.directory = directory
         self._aws = aws
         self._owns_aws = aws is None
-        self._http: ClientSession | None = None
+        self._http: dict[tuple[bool, bool], ClientSession] = {}
 
-    async def http(self) -> "ClientSession":
-        """The one HTTP session: made when it is first asked for; it has no time limit of its own but for connecting."""
-        if self._http is None:
-            self._http = _http_session()
-        return self._http
+    async def http(self, *, allow_private: bool = True, proxies: bool = True) -> "ClientSession":
+        """The HTTP session of its kind: made when it is first asked for; no time limit of its own but for connecting.
+
+        Sessions share no connections, so that none that one of them may not make is used by it.
+        """
+        kind = (allow_private, proxies)
+        if kind not in self._http:
+            self._http[kind] = _http_session(allow_private=allow_private, proxies=proxies)
+        return self._http[kind]
 
     async def aws_client(
         self,
@@ -52,42 +59,61 @@ class Tools:
 
     async def close(self) -> None:
         """Close what was opened here."""
-        http, self._http = self._http, None
         aws = self._aws if self._owns_aws else None
         try:
-            if http is not None:
-                await http.close()
+            while self._http:
+                await self._http.popitem()[1].close()
         finally:
             if aws is not None:
                 self._aws = None
                 await aws.close()
 
 
-def _http_session() -> "ClientSession":
+def _http_session(*, allow_private: bool, proxies: bool) -> "ClientSession":
     """No cookies, TLS verified, no limit on connections (the dispatcher has one), proxies of the environment.
 
     aiohttp's own `trust_env` is not used: it asks two threads and reads ~/.netrc for every request, which cost five
     sixths of the throughput (1,500 instead of 8,500 POSTs a second), and would send the passwords it finds there.
     """
-    from aiohttp import BasicAuth, ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+    from aiohttp import ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
     from yarl import URL
 
-    proxies = getproxies_environment()
+    from poller.sinks.proxies import AUTHORIZATION, environment_proxies, proxy_in
+
+    named = environment_proxies() if proxies else {}
 
     class ProxiedRequest(ClientRequest):
         """A request that goes through the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY say."""
 
         def __init__(self, method: str, url: URL, *, proxy: URL | None = None, **options: Any) -> None:
-            named = proxies.get(url.scheme) if proxy is None else None
-            if named and url.host is not None and not proxy_bypass(url.host):
-                proxy = URL(named if "://" in named else f"http://{named}")
-                options["proxy_auth"] = BasicAuth.from_url(proxy)
-                proxy = proxy.with_user(None)
-            super().__init__(method, url, proxy=proxy, **options)
+            found = proxy_in(named, url.scheme, url.host) if proxy is None else None
+            if found is None:
+                super().__init__(method, url, proxy=proxy, **options)
+                return
+            shown = {} if found.authorization is None else {AUTHORIZATION: found.authorization}
+            super().__init__(method, url, proxy=found.url, **options | {"proxy_headers": shown})
+            if url.scheme == "http":  # the proxy reads the request itself, not a CONNECT before it
+                self.headers.update(shown)
 
     return ClientSession(
-        connector=TCPConnector(limit=0),
+        connector=TCPConnector(limit=0, socket_factory=_socket_maker(allow_private=allow_private)),
         cookie_jar=DummyCookieJar(),
         timeout=ClientTimeout(total=None, sock_connect=30),
-        request_class=ProxiedRequest if proxies else ClientRequest,
+        request_class=ProxiedRequest if named else ClientRequest,
     )
+
+
+def _socket_maker(*, allow_private: bool) -> "Callable[[AddrInfoType], socket.socket]":
+    """Makes the socket of each connection, and looks at the address first.
+
+    Here the name has been resolved, and what is looked at is what is connected to: a name that resolves to something
+    else next time is judged anew. A resolver of our own would not see addresses that stand in the URL themselves.
+    """
+
+    def make(info: "AddrInfoType") -> socket.socket:
+        family, kind, protocol, _, address = info
+        if (why := refusal(str(address[0]), allow_private=allow_private)) is not None:
+            raise PermissionError(errno.EACCES, why)
+        return socket.socket(family, kind, protocol)
+
+    return make

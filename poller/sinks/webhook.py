@@ -5,33 +5,32 @@ event's id, the same at every attempt, for receivers that drop what they had alr
 """
 
 import base64
-import binascii
-import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
-import anyio
-from anyio.abc import ByteStream
 from pydantic import AfterValidator, Field
 
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
-from poller.core.values import Secret, SinkSettings
+from poller.core.values import Secret
 from poller.ports import Toolbox
+from poller.sinks.addresses import literal, refusal
 from poller.sinks.answers import CROWDED, drain, retry_after
+from poller.sinks.connections import Connection, ConnectionSettings
 from poller.sinks.shown import hidden_texts, shown
+from poller.sinks.signing import PREFIX, Secrets, Signer
 from poller.version import __version__
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 POISON: Final = frozenset({400, 410, 413, 422})
 """Statuses that no retry mends: the far end has read this event and will not have it (DESIGN 9)."""
-SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # says that a secret follows
 
-_OURS: Final = frozenset({"content-type", "content-length", "transfer-encoding", "connection", "replay-id"})
+_OURS: Final = frozenset(
+    {"content-type", "content-length", "transfer-encoding", "connection", "proxy-authorization", "replay-id"}
+)
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -50,26 +49,9 @@ def _url(text: str) -> str:
             "no user or password in the address: write headers = { Authorization = "
             '"Basic ${…}" } instead, so that no log shows it'
         )
+    if (address := literal(host)) is not None and (why := refusal(address)) is not None:
+        raise ValueError(why)
     return text
-
-
-def _key(secret: str) -> bytes:
-    """The bytes to sign with: what follows whsec_ as base64, padded or not."""
-    encoded = secret.removeprefix(SECRET_PREFIX)
-    return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-
-
-def _secret(secret: Secret) -> Secret:
-    text = secret.get_secret_value()
-    if not text.startswith(SECRET_PREFIX):
-        raise ValueError(f"a signing secret begins with {SECRET_PREFIX}, and this one does not")
-    try:
-        key = _key(text)
-    except binascii.Error:
-        key = b""
-    if not key:
-        raise ValueError(f"what follows {SECRET_PREFIX} in a signing secret is base64, and this is not")
-    return secret
 
 
 def _headers(headers: dict[str, Secret]) -> dict[str, Secret]:
@@ -83,16 +65,28 @@ def _headers(headers: dict[str, Secret]) -> dict[str, Secret]:
     return headers
 
 
-class WebhookSettings(SinkSettings, hide_input_in_errors=True):
+class WebhookSettings(ConnectionSettings, hide_input_in_errors=True):
     """`type = "webhook"`."""
 
     url: Annotated[str, AfterValidator(_url)] = Field(description="Where to POST, http or https; no redirects.")
-    secret: Annotated[Secret, AfterValidator(_secret)] | None = Field(
-        None, description="Standard Webhooks secret, whsec_ and base64, to sign with; unsigned without it."
+    secret: Secrets | None = Field(
+        None,
+        description="Standard Webhooks secret, whsec_ and base64, to sign with, or a list; unsigned without it.",
     )
     headers: Annotated[dict[str, Secret], AfterValidator(_headers)] = Field(
         {}, description="Headers to add, such as Authorization; their values are secrets."
     )
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from super()._contradictions()
+        parts = urlsplit(self.url)
+        if parts.scheme == "http":
+            for key in ("client_certificate", "ca_file"):
+                if getattr(self, key) is not None:
+                    yield key, "is of use with https only, and url begins with http://"
+        address = literal(parts.hostname or "")
+        if address is not None and (why := refusal(address, allow_private=self.allow_private)) is not None:
+            yield "url", why
 
 
 class WebhookSink:
@@ -103,12 +97,12 @@ class WebhookSink:
     def __init__(self, settings: WebhookSettings, tools: Toolbox) -> None:
         self.settings = settings
         self._tools = tools
-        self._keyed = (
-            hmac.new(_key(settings.secret.get_secret_value()), digestmod="sha256") if settings.secret else None
-        )
+        self._connection = Connection(settings, settings.url, tools)
+        self._signer = Signer(settings.secret or ())
         self._host = urlsplit(settings.url).netloc
         self._headers = {
             "user-agent": f"healthomics-poller/{__version__}",
+            **self._connection.headers,
             **{name: value.get_secret_value() for name, value in settings.headers.items()},
             "content-type": CONTENT_TYPE,
         }
@@ -116,11 +110,16 @@ class WebhookSink:
 
     async def send(self, events: Sequence[Event]) -> None:
         """POST each event; see the class for what its answer means. An answer's `Retry-After` is obeyed."""
-        session: aiohttp.ClientSession = await self._tools.http()
+        session = await self._connection.session()
         for event in events:
+            options = self._connection.options()
             try:
                 async with session.post(
-                    self.settings.url, data=event.body, headers=self._signed(event), allow_redirects=False
+                    self.settings.url,
+                    data=event.body,
+                    headers=self._signed(event),
+                    allow_redirects=False,
+                    **options,
                 ) as answer:
                     if 200 <= answer.status < 300:
                         await drain(answer)
@@ -135,32 +134,13 @@ class WebhookSink:
             raise Retry(failed)
 
     async def probe(self) -> str | None:
-        """Connect to the host, TLS included, and send nothing. Says so if a proxy is in the way of that.
-
-        Raises: OSError, or what anyio makes of it, if there is no connection to be had.
-        """
-        parts = urlsplit(self.settings.url)
-        host = parts.hostname or ""
-        if getproxies_environment().get(parts.scheme) and not proxy_bypass(host):
-            return f"{self._host} is reached through a proxy: not tried"
-        with anyio.fail_after(self.settings.timeout.total_seconds()):
-            if parts.scheme == "https":
-                stream: ByteStream = await anyio.connect_tcp(host, parts.port or 443, tls_hostname=host)
-            else:
-                stream = await anyio.connect_tcp(host, parts.port or 80)
-            await anyio.aclose_forcefully(stream)
-        return None
+        """Connect to the host, TLS included, and send nothing; see `Connection.probe`."""
+        return await self._connection.probe()
 
     def _signed(self, event: Event) -> dict[str, str]:
-        headers = {**self._headers, "webhook-id": event.id}
-        if event.replay is not None:
-            headers["replay-id"] = event.replay
-        at = headers["webhook-timestamp"] = str(int(self._tools.clock.now().timestamp()))
-        if self._keyed is not None:
-            signing = self._keyed.copy()  # a key that is set up once: half of what a signature costs
-            signing.update(b"%b.%b.%b" % (event.id.encode(), at.encode(), event.body))
-            headers["webhook-signature"] = "v1," + base64.b64encode(signing.digest()).decode()
-        return headers
+        at = int(self._tools.clock.now().timestamp())
+        headers = self._headers | self._signer.headers(event.id, at, event.body)
+        return headers if event.replay is None else headers | {"replay-id": event.replay}
 
     def _failure(self, answer: aiohttp.ClientResponse, body: bytes) -> Retry | Rejected:
         """What an answer other than 2xx means, told with the beginning of what it says."""
@@ -179,9 +159,12 @@ class WebhookSink:
 def _hidden_texts(settings: WebhookSettings) -> tuple[str, ...]:
     """Everything secret in the settings, as it could be echoed: whole, or without its scheme."""
     texts: set[str] = set()
-    if settings.secret is not None:
-        whole = settings.secret.get_secret_value()
-        texts |= {whole, whole.removeprefix(SECRET_PREFIX)}
+    for secret in settings.secret or ():
+        whole = secret.get_secret_value()
+        texts |= {whole, whole.removeprefix(PREFIX)}
+    if settings.proxy_password is not None:
+        password = settings.proxy_password.get_secret_value()
+        texts |= {password, base64.b64encode(f"{settings.proxy_user}:{password}".encode()).decode()}
     for value in settings.headers.values():
         texts |= {value.get_secret_value(), value.get_secret_value().partition(" ")[2]}
     query: Any = urlsplit(settings.url).query

@@ -14,11 +14,11 @@ from poller.core.events import Event
 from poller.core.routing import Route, owed_to
 from poller.core.runs import Json, KnownRun
 from poller.core.stays import Stays
-from poller.ports import Round, ScopeState, WatchRow
+from poller.ports import MadeDiagnosis, OwedDiagnosis, Round, ScopeState, WatchRow
 from poller.store import remembered
 from poller.store.cohorts import close as close_cohorts
 from poller.store.schema import batches as batches_table
-from poller.store.schema import events, incarnations, is_live, numbering, runs, scopes, sinks, watches
+from poller.store.schema import diagnoses, events, incarnations, is_live, numbering, runs, scopes, sinks, watches
 from poller.store.schema import snapshots as snapshots_table
 from poller.store.schema import stays as stays_table
 from poller.store.statements import portions, put, upsert
@@ -52,7 +52,8 @@ def commit_round(connection: Connection, round_: Round, routes: Sequence[Route])
     close_cohorts(connection, round_.cohorts_finished)
     for sink, since in round_.failing.items():
         connection.execute(update(sinks).where(sinks.c.name == sink).values(failing_since=since))
-    return _record(connection, round_, routes) if round_.drafts else []
+    drafts = [*round_.drafts, *_take_diagnoses(connection, round_.diagnoses)]
+    return _record(connection, round_, drafts, routes) if drafts else []
 
 
 def scope(connection: Connection, name: str) -> ScopeState | None:
@@ -84,7 +85,7 @@ def merge_scopes(connection: Connection, gone: str, kept: str, discovered_throug
                 connection.execute(delete(table).where(table.c.scope == name, table.c.run_id.in_(portion)))
     for table in (batches_table, stays_table):
         _drop_what_both_know(connection, table, gone, kept)
-    for table in (runs, batches_table, snapshots_table, stays_table, incarnations, events):
+    for table in (runs, batches_table, snapshots_table, stays_table, incarnations, events, diagnoses):
         connection.execute(update(table).where(table.c.scope == gone).values(scope=kept))
     connection.execute(update(scopes).where(scopes.c.name == gone).values(discovered_through=None))
     if discovered_through is not None:
@@ -104,6 +105,21 @@ def known(connection: Connection, scope_name: str, run_ids: Iterable[str]) -> di
         query = select(runs.c.run_id, runs.c.known).where(runs.c.scope == scope_name, runs.c.run_id.in_(portion))
         found |= {run_id: remembered.decode_run(text) for run_id, text in connection.execute(query)}
     return found
+
+
+def owed_diagnoses(connection: Connection, scope_name: str) -> dict[int, str]:
+    """The runs of a scope that are owed a diagnosis, by position of their `failed` events."""
+    query = select(diagnoses.c.position, diagnoses.c.run_id).where(diagnoses.c.scope == scope_name)
+    return {position: run_id for position, run_id in connection.execute(query.order_by(diagnoses.c.position))}
+
+
+def owed_diagnosis(connection: Connection, position: int) -> OwedDiagnosis | None:
+    """The `failed` event of one of them."""
+    query = select(events.c.body, events.c.incarnation, events.c.recorded_at).where(events.c.position == position)
+    row = connection.execute(query.where(exists().where(diagnoses.c.position == events.c.position))).one_or_none()
+    if row is None:
+        return None
+    return OwedDiagnosis(Event(row.body, position=position, recorded_at=row.recorded_at), row.incarnation or "")
 
 
 def batches(connection: Connection, scope_name: str) -> list[KnownBatch]:
@@ -205,16 +221,27 @@ def _scope_state(row: Any) -> ScopeState:
     return ScopeState(row.name, row.region, row.account_id, row.discovered_through, rates, plan)
 
 
-def _record(connection: Connection, round_: Round, routes: Sequence[Route]) -> list[Event]:
+def _take_diagnoses(connection: Connection, made: Sequence[MadeDiagnosis]) -> list[Draft]:
+    """The drafts of those diagnoses that are still owed; none of them is owed any more."""
+    if not made:
+        return []
+    of_these = diagnoses.c.position.in_([one.position for one in made])
+    owed = set(connection.execute(select(diagnoses.c.position).where(of_these)).scalars())
+    connection.execute(delete(diagnoses).where(of_these))
+    return [one.draft for one in made if one.position in owed and one.draft is not None]
+
+
+def _record(connection: Connection, round_: Round, offered: Sequence[Draft], routes: Sequence[Route]) -> list[Event]:
     """Number, route and keep the drafts whose ids are new."""
     last = connection.execute(select(numbering.c.last_position).with_for_update()).scalar_one()
-    drafts = _new_drafts(connection, round_.drafts)
+    drafts = _new_drafts(connection, offered)
     if not drafts:
         return []
     numbers = _number(connection, round_, drafts)
     recorded: list[Event] = []
     event_rows: list[dict[str, Any]] = []
     owed_rows: list[dict[str, Any]] = []
+    diagnosis_rows: list[dict[str, Any]] = []
     for position, (draft, number) in enumerate(zip(drafts, numbers, strict=True), start=last + 1):
         body = draft.to_json(number)
         recorded.append(Event(body, position=position, recorded_at=round_.at))
@@ -234,10 +261,14 @@ def _record(connection: Connection, round_: Round, routes: Sequence[Route]) -> l
         )
         owed_rows += [
             {"to_sink": sink, "in_lane": draft.source, "of_position": position, "from_moment": round_.at}
-            for sink in owed_to(routes, draft.type, draft.subject)
+            for sink in owed_to(routes, draft.type, draft.data)
         ]
+        if draft.id in round_.to_diagnose:
+            diagnosis_rows.append({"position": position, "scope": round_.scope, "run_id": draft.run_id})
     connection.execute(update(numbering).values(last_position=last + len(drafts)))
     connection.execute(insert(events), event_rows)
+    if diagnosis_rows:
+        connection.execute(insert(diagnoses), diagnosis_rows)
     if owed_rows:
         connection.execute(owe(), owed_rows)
     return recorded

@@ -11,6 +11,7 @@ from poller.store.schema import (
     attempts,
     cohort_members,
     deliveries,
+    diagnoses,
     events,
     incarnations,
     is_live,
@@ -64,6 +65,7 @@ def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> boo
         connection.execute(rewrite, rows)
     of_members = cohort_members.c.source.in_(select(events.c.source).where(of_run))
     connection.execute(update(cohort_members).where(of_members).values(name=None, failure_reason=None))
+    connection.execute(delete(diagnoses).where(diagnoses.c.scope == scope, diagnoses.c.run_id == run_id))
     owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
     ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
     connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))
@@ -95,10 +97,11 @@ def prune(connection: Connection, before: datetime, now: datetime, keep: Mapping
 
 
 def _droppable(before: datetime) -> Any:
-    """The term for events that are old, not of a live run, and owed to nobody."""
+    """The term for events that are old, not of a live run, owed to nobody, and not to be looked into any more."""
     still_owed = exists().where(deliveries.c.position == events.c.position, is_owed)
     of_live_run = exists().where(is_live, runs.c.scope == events.c.scope, runs.c.run_id == events.c.run_id)
-    return (events.c.recorded_at < before) & ~still_owed & ~of_live_run
+    undiagnosed = exists().where(diagnoses.c.position == events.c.position)
+    return (events.c.recorded_at < before) & ~still_owed & ~of_live_run & ~undiagnosed
 
 
 def _drop_gone_sinks(connection: Connection, before: datetime) -> None:

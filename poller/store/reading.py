@@ -46,6 +46,7 @@ def events(
     scope: str | None,
     types: Sequence[str] | None,
     since: datetime | None,
+    event_id: str | None = None,
 ) -> list[Event]:
     """Events after a position, in its order, narrowed by whatever is given."""
     table = events_table
@@ -58,6 +59,8 @@ def events(
         query = query.where(table.c.type.in_(types))
     if since is not None:
         query = query.where(table.c.recorded_at >= since)
+    if event_id is not None:
+        query = query.where(table.c.id == event_id)
     rows = connection.execute(query.order_by(table.c.position).limit(limit))
     return [Event(row.body, position=row.position, recorded_at=row.recorded_at) for row in rows]
 

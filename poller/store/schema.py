@@ -1,4 +1,4 @@
-"""The tables of the record, version 1, and the terms that its partial indexes and its queries share.
+"""The tables of the record, version 2, and the terms that its partial indexes and its queries share.
 
 A delivery's `stage` is where it stands: `waiting` behind another one of its lane, `ready` or `claimed` at its head, or
 settled as `acknowledged`, `dead` or `superseded`. One unique index keeps every lane to one head, so that no bug can
@@ -27,9 +27,9 @@ from sqlalchemy import (
     literal_column,
 )
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the schema below; a change of it is a new version, with a script in `migrations/versions`."""
-READABLE_FROM: Final = 1
+READABLE_FROM: Final = 2
 """The oldest version of this program's schema that may work on a record of `VERSION`."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -158,6 +158,16 @@ Index("events_of_run", events.c.run_id, events.c.position)
 Index("events_of_scope", events.c.scope, events.c.position)
 Index("events_of_type", events.c.type, events.c.position)
 Index("events_by_age", events.c.recorded_at)
+
+# The runs that are owed a diagnosis, each by its `failed` event; the row goes in the transaction that records it.
+diagnoses = Table(
+    "diagnoses",
+    metadata,
+    Column("position", RowNumber, ForeignKey("events.position"), primary_key=True, autoincrement=False),
+    Column("scope", String, nullable=False),
+    Column("run_id", String, nullable=False),
+)
+Index("diagnoses_of_run", diagnoses.c.scope, diagnoses.c.run_id)
 
 sinks = Table(
     "sinks",

@@ -21,7 +21,7 @@ from poller.core.events import Event
 from poller.core.routing import Route
 from poller.core.runs import Json, KnownRun
 from poller.core.stays import Stays
-from poller.ports import Round, RunRow, ScopeState, SinkRow, SinkState, WatchRow
+from poller.ports import OwedDiagnosis, Round, RunRow, ScopeState, SinkRow, SinkState, WatchRow
 from poller.store import asking, housekeeping, reading, replaying, telling
 from poller.store import cohorts as following
 from poller.store.engines import Database, SqliteFile, SqliteMemory
@@ -54,6 +54,12 @@ class SqliteStore:
 
     async def commit_round(self, round_: Round) -> list[Event]:
         return await self._database.write(partial(asking.commit_round, round_=round_, routes=self._routes))
+
+    async def owed_diagnoses(self, scope: str) -> dict[int, str]:
+        return await self._database.read(partial(asking.owed_diagnoses, scope_name=scope))
+
+    async def owed_diagnosis(self, position: int) -> OwedDiagnosis | None:
+        return await self._database.read(partial(asking.owed_diagnosis, position=position))
 
     async def scope(self, name: str) -> ScopeState | None:
         return await self._database.read(partial(asking.scope, name=name))
@@ -140,8 +146,18 @@ class SqliteStore:
         scope: str | None = None,
         types: Sequence[str] | None = None,
         since: datetime | None = None,
+        event_id: str | None = None,
     ) -> list[Event]:
-        query = partial(reading.events, after=after, limit=limit, run_id=run_id, scope=scope, types=types, since=since)
+        query = partial(
+            reading.events,
+            after=after,
+            limit=limit,
+            run_id=run_id,
+            scope=scope,
+            types=types,
+            since=since,
+            event_id=event_id,
+        )
         return await self._database.read(query)
 
     async def last_position(self) -> int:

@@ -219,7 +219,7 @@ class SinkConformance:
         settings = model.model_validate(dict(rig.table))
         shown = [repr(rig.sink), str(rig.sink), repr(settings), str(settings), settings.model_dump_json()]
         planted = [key for key, value in rig.table.items() if any(secret in str(value) for secret in rig.secrets)]
-        for wrong in ({**rig.table, "no_such_key": 1}, *({**rig.table, key: [rig.table[key]]} for key in planted)):
+        for wrong in ({**rig.table, "no_such_key": 1}, *({**rig.table, key: [[rig.table[key]]]} for key in planted)):
             with pytest.raises(ValidationError) as caught:
                 model.model_validate(wrong)
             shown.append(str(caught.value))

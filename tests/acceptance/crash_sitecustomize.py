@@ -39,6 +39,10 @@ def _draws(_: Any, round_: Any) -> bool:
     return bool(round_.drafts)
 
 
+def _diagnoses(_: Any, round_: Any) -> bool:
+    return bool(round_.diagnoses)
+
+
 STEPS: Final = {
     "answer": Step("poller.healthomics.service", "HealthOmics.get_run"),
     "page": Step("poller.healthomics.service", "HealthOmics.list_runs"),
@@ -47,6 +51,13 @@ STEPS: Final = {
         "SqliteStore.commit_round",
         _draws,
         amid=Step("poller.store.asking", "commit_round", lambda _, round_, routes: bool(round_.drafts)),
+    ),
+    "question": Step("poller.healthomics.service", "HealthOmics.list_failed_tasks"),
+    "diagnosis": Step(
+        "poller.store.store",
+        "SqliteStore.commit_round",
+        _diagnoses,
+        amid=Step("poller.store.asking", "commit_round", lambda _, round_, routes: bool(round_.diagnoses)),
     ),
     "send": Step("poller.sinks.webhook", "WebhookSink.send"),
     "acknowledgement": Step(

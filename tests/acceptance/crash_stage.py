@@ -21,7 +21,18 @@ import aiohttp
 from aiohttp import web
 
 from poller.emulator import Emulator, Life
-from tests.acceptance.crash_truth import ENDS, Arrival, Step, lags, missing, shown, steps_of, violations
+from tests.acceptance.crash_truth import (
+    DIAGNOSED,
+    ENDS,
+    Arrival,
+    Step,
+    lags,
+    missing,
+    shown,
+    steps_of,
+    undiagnosed,
+    violations,
+)
 
 COMMAND: Final = Path(sys.executable).with_name("omics-poller")
 SECRET: Final = "whsec_" + base64.b64encode(b"a secret of this stage only").decode()
@@ -181,8 +192,13 @@ class Stage:
 
     @property
     def told_to_the_end(self) -> list[str]:
-        """The runs whose ends arrived, in order."""
-        return [one.event["data"]["run_id"] for one in self.receiver.arrivals if one.event["data"]["terminal"]]
+        """The runs whose ends arrived, in order; of those that failed, once it was told why."""
+        arrivals = [one.event for one in self.receiver.arrivals]
+        return [
+            one["data"]["run_id"]
+            for one in arrivals
+            if one["type"] == DIAGNOSED or (one["data"]["terminal"] and one["data"]["status"] != "FAILED")
+        ]
 
     async def start_daemon(self, **environment: str) -> None:
         self._lists_before = self.emulator.call_counts["ListRuns"]
@@ -200,12 +216,14 @@ class Stage:
         return steps_of((await self._ask("history"))["transitions"])
 
     async def caught_up(self, runs: int) -> None:
-        """Wait until so many incarnations have ended, and the receiver has acknowledged the end of each."""
+        """Wait until so many incarnations have ended, and the receiver has acknowledged the end of each, and why those
+        that failed did.
+        """
         deadline = time.monotonic() + PATIENCE
         while True:
             lives = await self.truth()
             ended = sum(any(step.status in ENDS for step in life) for life in lives.values())
-            untold = missing(lives, self.receiver.arrivals)
+            untold = missing(lives, self.receiver.arrivals) | undiagnosed(lives, self.receiver.arrivals)
             if ended >= runs and not untold:
                 return
             assert self.daemon.lives, f"the daemon ended\n{self.daemon.log}"
@@ -266,7 +284,7 @@ def _set_up(directory: Path, configuration: str) -> None:
 def environment_of(emulator: Emulator, site: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OMICS_", "CRASH_"))}
     return kept | {
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH")))),
+        "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "AWS_ENDPOINT_URL_OMICS": emulator.url,
         "AWS_ENDPOINT_URL_STS": emulator.url,
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",

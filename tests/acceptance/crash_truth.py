@@ -15,6 +15,8 @@ PATH: Final = ("PENDING", "STARTING", "RUNNING", "STOPPING")
 ENDS: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 GONE: Final = "GONE"
 """No status: from then on the API does not know the run."""
+DIAGNOSED: Final = "healthomics.run.diagnosed"
+"""Why a run failed: told once after its end, and no step of its life."""
 STAMPED: Final = {"PENDING": "creationTime", "RUNNING": "startTime", **dict.fromkeys(ENDS, "stopTime")}
 """The statuses of which the service itself says when they began, and where."""
 CUT: Final = timedelta(milliseconds=2)
@@ -117,9 +119,15 @@ def missing(lives: Mapping[str, Sequence[Step]], arrivals: Iterable[Arrival]) ->
     told = {
         arrival.event["data"]["run_uuid"]
         for arrival in arrivals
-        if arrival.acknowledged and arrival.event["data"].get("status") in ENDS
+        if arrival.acknowledged and arrival.event["type"] != DIAGNOSED and arrival.event["data"].get("status") in ENDS
     }
     return {uuid for uuid, life in lives.items() if any(step.status in ENDS for step in life)} - told
+
+
+def undiagnosed(lives: Mapping[str, Sequence[Step]], arrivals: Iterable[Arrival]) -> set[str]:
+    """The incarnations that have truly failed, and of which nobody acknowledged why yet."""
+    told = {one.event["data"]["run_uuid"] for one in arrivals if one.acknowledged and one.event["type"] == DIAGNOSED}
+    return {uuid for uuid, life in lives.items() if _end_of(life) == "FAILED"} - told
 
 
 def lags(lives: Mapping[str, Sequence[Step]], arrivals: Sequence[Arrival], since: datetime) -> list[float]:
@@ -159,6 +167,10 @@ def _of_a_life(life: Sequence[Step], events: Sequence[Mapping[str, Any]], due: C
     numbers = [event["sequence"] for event in told.values()]
     if numbers != [f"{number:010}" for number in range(1, len(told) + 1)]:
         wrong.append(f"its events were first sent as {numbers}")
+    reasons = [event for event in told.values() if event["type"] == DIAGNOSED]
+    for event in reasons:
+        told.pop(event["id"])
+    wrong += _of_a_diagnosis(life, reasons)
     statuses = [event["data"]["status"] for event in told.values()]
     true = [step.status for step in life]
     if [status for status in true if status in statuses] != statuses:
@@ -172,6 +184,21 @@ def _of_a_life(life: Sequence[Step], events: Sequence[Mapping[str, Any]], due: C
         if (step := known.get(event["data"]["status"])) is not None:
             wrong += _of_an_event(step, event, before)
     return wrong
+
+
+def _end_of(life: Sequence[Step]) -> str | None:
+    return next((step.status for step in life if step.status in ENDS), None)
+
+
+def _of_a_diagnosis(life: Sequence[Step], reasons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each run that failed one event says why, after its end; of no other."""
+    if len(reasons) != (1 if _end_of(life) == "FAILED" else 0):
+        return [f"ended {_end_of(life)}, and why was told {len(reasons)} times"]
+    return [
+        "why it failed is told as an end or a step"
+        for event in reasons
+        if event["data"]["terminal"] or event["data"]["previous_status"] != "FAILED" or not event["data"]["diagnosis"]
+    ]
 
 
 def _of_an_event(step: Step, event: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[str]:
@@ -216,7 +243,8 @@ def _of_lanes(arrivals: Sequence[Arrival], lives: Mapping[str, Sequence[Step]]) 
             names = f"{_name(earlier)} and then {_name(later)}"
             if earlier.identity != later.identity and earlier.identity not in done:
                 wrong.append(f"{source}: {names}, which the receiver had not acknowledged")
-            if _place(later, lives) < _place(earlier, lives):
+            late = later.event["type"] == DIAGNOSED  # another run may have its id by then
+            if not late and _place(later, lives) < _place(earlier, lives):
                 wrong.append(f"{source}: {names}")
     return wrong
 

@@ -130,7 +130,7 @@ def test_what_is_on_record_can_be_read(
     daemon = discovering(start, config, emulator)
     good = emulator.start_run(GOOD, name="sample-42")
     bad = emulator.start_run(Life.failed("RUN_TASK_FAILED", pending=0.3, starting=0.3, running=0.3), name="evil\x1b[2J")
-    daemon.wait_until(lambda: "completed" in told_of(daemon, good) and "failed" in told_of(daemon, bad))
+    daemon.wait_until(lambda: "completed" in told_of(daemon, good) and "diagnosed" in told_of(daemon, bad))
 
     rows = {row["run_id"]: row for row in map(json.loads, run("runs", "--json").lines)}
     assert rows[good]["status"] == "COMPLETED"
@@ -144,6 +144,14 @@ def test_what_is_on_record_can_be_read(
     assert shown["snapshot"]["name"] == "sample-42"
     assert [one["event"]["data"]["status"] for one in shown["events"]][-1] == "COMPLETED"
     assert "COMPLETED" in run("show", good).data
+    assert shown["diagnosis"] is None
+
+    why = " ".join(run("show", bad).data.split())
+    assert "which means The image holds programs for another kind of processor" in why
+    assert "retry as it is will most likely fail again" in why
+    assert "RUN_TASK_FAILED: exec /bin/bash: exec format error" in why
+    assert "\x1b" not in why
+    assert json.loads(run("show", bad, "--json").data)["diagnosis"]["owner"] == "workflow"
 
     told = [line for line in daemon.data if json.loads(line)["subject"] == good]
     assert run("events", "--run", good, "--json").lines == told

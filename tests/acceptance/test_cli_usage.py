@@ -3,11 +3,13 @@
 import os
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import COMMAND, Run
+from tests.unit.sinks.authority import Authority
 
 COMMANDS = [
     "add",
@@ -18,8 +20,10 @@ COMMANDS = [
     "events",
     "forget",
     "init",
+    "listen",
     "remove",
     "replay",
+    "route",
     "run",
     "runs",
     "schema",
@@ -38,6 +42,8 @@ NEED_CONFIGURATION = [
     ["forget", "1"],
     ["remove", "1"],
     ["replay", "--dead"],
+    ["route", "--run", "1"],
+    ["route", "--type", "failed"],
     ["sinks"],
     ["sinks", "pause", "lims"],
     ["sinks", "resume", "lims"],
@@ -121,6 +127,20 @@ WRONG = [
     ("deliveries -c config.toml --run abc", "'abc' is no run"),
     ("send-test -c config.toml", "SINK"),
     ("send-test nobody -c config.toml", "there is no sink 'nobody'"),
+    ("route -c config.toml", "which event? Give --run RUN"),
+    ("route -c config.toml --run abc", "'abc' is no run"),
+    ("route -c config.toml --run 4711", "no such event of run 4711 is on record"),
+    ("route -c config.toml --run 4711 --name x", "--name is for a made-up event"),
+    ("route -c config.toml --event x --type failed", "leave --type out"),
+    ("route -c config.toml --event nowhere", "neither an id or position on record, nor a file"),
+    ("route -c config.toml --event .", "--event '.': cannot be read: Is a directory"),
+    ("route -c config.toml --event config.toml", "--event 'config.toml' line 1: is no JSON"),
+    ("route -c config.toml --event 4711", "--event '4711': not on record"),
+    ("route -c config.toml --event b2147cbb-24c8-5bda-8edf-91ecb5127204", "not on record"),
+    ("route -c config.toml --event", "--event"),
+    ("route -c config.toml --type faild", "did you mean failed"),
+    ("route -c config.toml --tag project", "--tag 'project': expected KEY=VALUE"),
+    ("route -c config.toml --nam x", "--name"),
     ("emulator missing.toml", "missing.toml"),
     ("emulator config.toml", "no such key"),
     ("emulator --port 70000", "--port 70000"),
@@ -130,6 +150,18 @@ WRONG = [
     ("emulator --batch 0", "--batch 0"),
     ("emulator --batch 100001", "1 to 100000 runs"),
     ("emulator --host 203.0.113.1", "cannot be listened on"),
+    ("listen --port 70000", "--port 70000"),
+    ("listen --port http", "--port"),
+    ("listen --host 203.0.113.1", "cannot be listened on"),
+    ("listen --answer 503", "--answer 503: must be from 200 to 299; --fail is for the others"),
+    ("listen --fail 204", "--fail 204: must be from 300 to 599"),
+    ("listen --fail-first 0", "--fail-first 0"),
+    ("listen --retry-after 5s", "goes with --fail"),
+    ("listen --fail 503 --retry-after soon", "--retry-after 'soon'"),
+    ("listen --delay never", "--delay 'never'"),
+    ("listen --tolerance 0", "--tolerance '0'"),
+    ("listen --count 0", "--count 0"),
+    ("listen hooks", "hooks"),
     ("schema", "WHAT"),
     ("schema run", '"event"'),
     ("demo now", "now"),
@@ -257,3 +289,24 @@ def test_an_unexpected_error_is_one_line_and_says_how_to_see_more(run: Run, monk
     assert (
         ended.talk == "omics-poller: unexpected ZeroDivisionError: of all things (this is a bug; --debug shows where)\n"
     )
+
+
+def test_check_warns_of_a_certificate_that_has_expired_and_refuses_one_without_its_key(
+    run: Run, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    Authority(tmp_path).issue("poller", begins=now - timedelta(days=9), ends=now - timedelta(days=2))
+    (tmp_path / "config.toml").write_text(
+        '[[sinks]]\nname = "lims"\ntype = "webhook"\nurl = "https://lims.example.org/"\n'
+        'client_certificate = "poller.crt"\nclient_key = "poller.key"\n'
+    )
+    checked = run("check", "-c", "config.toml")
+    assert checked.code == 0
+    (said,) = [line for line in checked.data.splitlines() if "expired on" in line]
+    assert said.startswith("warning")
+    assert '[[sinks]] "lims" client_certificate: ' in said
+    (tmp_path / "poller.key").unlink()
+    refused = run("check", "-c", "config.toml")
+    assert refused.code == 2
+    assert 'config.toml:6 [[sinks]] "lims" client_key: ' in refused.talk
+    assert "cannot be read: No such file or directory" in refused.talk

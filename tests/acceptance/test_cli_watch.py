@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from poller.app.cli.commands import watch as command
-from poller.emulator import GONE, Fault, Life
+from poller.emulator import GONE, FailedTask, Fault, Life
 from poller.testing.emulator import RunningEmulator
 from tests.acceptance.conftest import Run, Start, at_a_terminal, into_a_reader_that_leaves
 
@@ -36,6 +36,21 @@ def test_each_line_of_json_is_an_event_and_all_talk_is_on_stderr(emulator: Runni
     assert [int(event["sequence"]) for event in events] == list(range(1, len(events) + 1))
     assert {event["subject"] for event in events} == {run_id}
     assert ended.talk == "1 FAILED\n"
+
+
+def test_it_says_why_a_run_failed_as_far_as_it_knows_by_then(emulator: RunningEmulator, run: Run) -> None:
+    """Of one that fails while others go on it was found out; of the last one its code alone is at hand."""
+    early = emulator.start_run(BAD, failed_tasks=[FailedTask("ALIGN", "OUT_OF_MEMORY_ERROR")])
+    last = emulator.start_run(Life.failed("SERVICE_ERROR", pending=0.2, starting=0.2, running=4, stopping=None))
+    ended = run("watch", early, last, *FAST)
+    assert ended.code == 10
+    why = "ALIGN: OUT_OF_MEMORY_ERROR: A task needed more memory than it had asked for. [workflow] Raise the memory"
+    assert any("DIAGNOSED" in line and why in line for line in ended.lines)
+    assert ended.talk.splitlines()[0].startswith(f"run {early} failed: {why}")
+    assert ended.talk.splitlines()[1] == (
+        f"run {last} failed: SERVICE_ERROR: HealthOmics had a passing fault. [AWS] Start the run again."
+    )
+    assert ended.talk.splitlines()[2] == "2 FAILED"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ KILLS: Final = {
     "answer": ("before", "after"),
     "page": ("before", "after"),
     "commit": ("before", "amid", "after"),
+    "question": ("before", "after"),
+    "diagnosis": ("before", "amid", "after"),
     "send": ("before", "after"),
     "acknowledgement": ("before", "after"),
     "mark": ("before", "amid", "after"),

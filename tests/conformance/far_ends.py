@@ -1,6 +1,7 @@
 """What the rigs of the sinks share: a toolbox with real time, and a far end over real HTTP."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -85,13 +86,13 @@ class HttpFarEnd:
         return web.Response(status=status, text=None if status == 204 else f"no: {dict(request.headers)}")
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", self.handle)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)  # it would show secret paths
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/"
         try:
             yield
         finally:

@@ -23,7 +23,7 @@ import pytest
 from aiohttp import ClientSession
 from botocore.model import OperationModel, Shape
 
-from poller.emulator import Emulator, Fault, Life, RunGroup, RunSpec, Scenario, demo_scenario
+from poller.emulator import Emulator, FailedTask, Fault, Life, RunGroup, RunSpec, Scenario, demo_scenario
 from poller.emulator.batches import STATUSES as BATCH_STATUSES
 from poller.emulator.batches import SUBMISSIONS
 from poller.emulator.errors import HTTP_STATUS, MODELLED
@@ -242,6 +242,8 @@ async def runs_in_all_statuses() -> Raw:
             for name in ("failed", "completed", "long")
         ]
         started.append(emulator.start_run("completed", batch_id="7123456"))
+        failing = (FailedTask("ALIGN"), FailedTask("ALIGN", "OUT_OF_MEMORY_ERROR", "The task ran out of memory."))
+        started.append(emulator.start_run("failed", failed_tasks=failing))
         for seconds in (0, 1, 1, 7, 7, 7, 7, 12, 1):
             clock.pass_by(seconds)
             await look_everywhere(raw, set(started))
@@ -253,6 +255,8 @@ async def runs_in_all_statuses() -> Raw:
             for task in (await raw.ask("ListRunTasks", id=run_id))["items"]:
                 await raw.ask("GetRunTask", id=run_id, taskId=task["taskId"])
         await raw.ask("ListRunTasks", id=started[0], query="?maxResults=1")
+        failed = (await raw.ask("ListRunTasks", id=started[-1], query="?status=FAILED"))["items"]
+        assert [task["name"] for task in failed] == ["ALIGN", "ALIGN"]
         await raw.ask("DeleteRun", id=started[0])
     return raw
 

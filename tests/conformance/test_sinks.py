@@ -45,8 +45,10 @@ from tests.conformance.aws_far_ends import (
 from tests.conformance.chat_far_ends import apprise_rig, slack_bot_rig, slack_webhook_rig
 from tests.conformance.exec_far_end import exec_rig
 from tests.conformance.far_ends import HttpFarEnd, RigMaker, made, tools_in
+from tests.unit.sinks.authority import Authority
 
 SECRET = "whsec_c2l4dGVlbi1ieXRlcy1hdC1sZWFzdA=="
+NEW_SECRET = "whsec_bmV3ZXItc2VjcmV0LW9mLW91cnM="
 TOKEN = "tok-5f0c9a77"
 
 
@@ -189,6 +191,25 @@ async def webhook_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
 
 
 @asynccontextmanager
+async def mutual_tls_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
+    """Over TLS, where each shows the other a certificate, while the signing secret changes."""
+    far_end, ca = HttpFarEnd(), Authority(directory)
+    ca.issue("poller", password=TOKEN)
+    async with far_end.serving(ca.server(clients=ca.ca_file)), tools_in(directory) as tools:
+        table = {
+            "name": "lims",
+            "type": "webhook",
+            "url": far_end.url,
+            "secret": [NEW_SECRET, SECRET],
+            "client_certificate": "poller.crt",
+            "client_key": "poller.key",
+            "client_key_password": TOKEN,
+            "ca_file": "ca.pem",
+        }
+        yield Rig(made(kind, table, tools), far_end, table, (SECRET, NEW_SECRET, TOKEN))
+
+
+@asynccontextmanager
 async def callback_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = CallbackFarEnd()
     table = {"name": "mine", "type": "callback", "target": "package.module:function"}
@@ -236,6 +257,13 @@ class TestWebhook(SinkConformance):
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
         async with webhook_rig(WebhookSink, tmp_path) as rig:
+            yield rig
+
+
+class TestWebhookOverMutualTls(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with mutual_tls_rig(WebhookSink, tmp_path) as rig:
             yield rig
 
 

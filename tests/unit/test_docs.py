@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from poller.core.diagnosis_data import DiagnosisData, FailedTaskData, LogExcerptData
 from poller.core.event_data import (
     BatchData,
     CohortData,
@@ -113,7 +114,9 @@ def test_the_events_page_has_every_type_and_every_field() -> None:
     for kind in SAMPLE_TYPES:
         assert f"| `{kind}` |" in page, f"docs/events.md does not explain {kind}"
     named = {name for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
-    models = (RunData, OverdueData, PendingReason, BatchData, CohortData, NotCompleted, PollerData)
+    of_a_diagnosis = (DiagnosisData, FailedTaskData, LogExcerptData)
+    of_a_cohort = (CohortData, NotCompleted)
+    models = (RunData, OverdueData, PendingReason, *of_a_diagnosis, BatchData, *of_a_cohort, PollerData)
     for field in (*(name for model in models for name in model.model_fields), *sample_event().attributes):
         assert field in named or field == "data", f"docs/events.md does not explain {field}"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.following import Followed, is_step
 from poller.app.cli.output import Output, empty_table, printable
+from poller.core.diagnosis import DIAGNOSED, in_words
 from poller.core.events import POLLER_PREFIX, Event, stamp
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class LiveBoard:
                 Text(status or "…", style=STYLES.get(status or "", "red" if run.code is ExitCode.LOST else "dim")),
                 Text(spell_span(now - run.since) if run.since is not None and run.code is None else ""),
                 Text("" if count is None else str(count)),
-                Text("" if run.code is ExitCode.LOST else run.note or ""),
+                Text("" if run.code is ExitCode.LOST else run.diagnosis or run.note or ""),
             )
         below = [f"… and {len(self._runs) - room} more"] if len(self._runs) > room else []
         below += [self._said] if self._said else []
@@ -159,9 +160,10 @@ def words_of(event: Event) -> str:
         parts = [stamp(event.time), event.kind, event.subject, data.get("detail")]
     else:
         previous = data.get("previous_status")
+        diagnosis = data.get("diagnosis")
         what = word_of(event)
-        step = f"{previous} -> {what}" if previous and previous != what else what
-        reason = data.get("failure_reason") or data.get("status_message")
+        step = f"{previous} -> {what}" if previous and previous != what and event.type != DIAGNOSED else what
+        reason = in_words(diagnosis) if diagnosis else data.get("failure_reason") or data.get("status_message")
         parts = [stamp(event.time), event.subject, step, data.get("name"), reason]
     return "  ".join(printable(" ".join(str(part).split())) for part in parts if part)
 

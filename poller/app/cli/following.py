@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from poller.app.cli.exits import ExitCode
+from poller.app.cli.failures import in_words_by_code
+from poller.core.diagnosis import DIAGNOSED, in_words
 from poller.core.events import Event
 from poller.core.statuses import ENDS, RANK
 
@@ -24,7 +26,10 @@ _BY_ITSELF = frozenset({"PENDING", "STARTING", "RUNNING"})
 
 @dataclass(slots=True)
 class Followed:
-    """One run: the status told last, and how following it ended, once it has. `region` only where there are several."""
+    """One run: the status told last, and how following it ended, once it has.
+
+    `region` only where there are several; `diagnosis` says in a line why it failed, once that was told.
+    """
 
     run_id: str
     until: str | None = None
@@ -36,11 +41,17 @@ class Followed:
     code: ExitCode | None = None
     seen: bool = False
     region: str | None = None
+    diagnosis: str | None = None
 
     def take(self, event: Event) -> None:
         """Learn from an event; one of another incarnation, or of another run, says nothing."""
         uuid = event.data.get("run_uuid")
-        if event.run_id != self.run_id or self.code is not None or (self.seen and self.uuid and uuid != self.uuid):
+        if event.run_id != self.run_id or (self.seen and self.uuid and uuid != self.uuid):
+            return
+        if event.type == DIAGNOSED:
+            self.diagnosis = in_words(event.data.get("diagnosis") or {})
+            return
+        if self.code is not None:
             return
         self.seen = True
         self.uuid = self.uuid or uuid
@@ -53,6 +64,13 @@ class Followed:
             return
         self.status, self.since, self.note = event.status, event.time, event.data.get("failure_reason")
         self.code = self._ending(event)
+
+    @property
+    def why(self) -> str | None:
+        """Why it failed: as it was found out, else what its code means; None if it did not, or gave no code."""
+        if self.status != "FAILED":
+            return None
+        return self.diagnosis or (in_words_by_code(self.note) if self.note else None)
 
     def _ending(self, event: Event) -> ExitCode | None:
         if self.until is not None and passed(self.until, event):

@@ -46,11 +46,13 @@ _GROUPS: Final = {
         "events": "Read the events on record, or follow them.",
         "deliveries": "Read what is owed to the sinks, was sent, or is dead; move it to another sink.",
         "replay": "Send events again.",
+        "route": "Say which sinks get an event, and why not the others.",
         "sinks": "List the sinks; pause one, or have it go on.",
         "forget": "Erase a run's data.",
     },
     "Tools": {
         "send-test": "Send a sample event of each kind to a sink.",
+        "listen": "Receive webhooks on a port, verify and show them.",
         "emulator": "Serve an emulated HealthOmics.",
         "schema": "Print the JSON Schema of events, or of the configuration.",
     },

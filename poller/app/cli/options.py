@@ -27,6 +27,14 @@ ConfigPath = Annotated[
         help="The configuration file.",
     ),
 ]
+NamedEvent = Annotated[
+    str | None,
+    Parameter(
+        name="--event",
+        allow_leading_hyphen=True,
+        help="An event on record by id or position, a file of events, or - for standard input.",
+    ),
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="One JSON document a line.")]
 
 

@@ -11,7 +11,7 @@ from poller.app.cli.exits import ExitCode
 
 Call = Callable[[], Coroutine[Any, Any, ExitCode]]
 
-OBEYING: Final = frozenset({"run", "emulator"})
+OBEYING: Final = frozenset({"run", "emulator", "listen"})
 """Commands that take SIGINT and SIGTERM themselves, as a request to end well."""
 
 

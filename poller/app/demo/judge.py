@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from poller.app.cli.following import is_step
-from poller.app.demo.receiver import Received
+from poller.app.demo.inbox import Received
 from poller.core.statuses import ENDS, RANK
 from poller.emulator import GONE, Transition
 
@@ -63,6 +63,8 @@ def judge(history: Iterable[Transition], received: Sequence[Received]) -> Report
                 complaints.append(f"{name}: {status} was not told")
         if _is_lost(true_steps) and not any(one.event.kind == "vanished" for one in events):
             complaints.append(f"{name}: that it vanished was not told")
+        if "FAILED" in acknowledged and not any(one.event.kind == "diagnosed" for one in events):
+            complaints.append(f"{name}: why it failed was not told")
     return Report(len(truth), steps, number, skipped, tuple(delays), tuple(complaints))
 
 

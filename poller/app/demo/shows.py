@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from poller.app.cli.boards import STYLES, word_of
 from poller.app.cli.output import Output, empty_table
-from poller.app.demo.receiver import Received
+from poller.app.demo.inbox import Received
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,6 +34,8 @@ class Show(AbstractContextManager["Show", None]):
         event = received.event
         delay = delay_of(received)
         after = "" if delay is None else f"  acknowledged {delay:.2f} s after it happened"
+        diagnosis = event.data.get("diagnosis")
+        after = after if diagnosis is None else f"  {diagnosis['meaning']}"
         skipped = event.data.get("skipped_statuses") or []
         unseen = f" (not seen: {', '.join(skipped)})" if skipped else ""
         name = event.data.get("name") or event.subject

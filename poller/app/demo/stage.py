@@ -20,9 +20,11 @@ import anyio
 from poller.app.build import Parts, open_parts
 from poller.app.cli.output import Output
 from poller.app.daemon import holder_name, run_parts
+from poller.app.demo.inbox import PATH, Inbox
 from poller.app.demo.judge import Report, judge
-from poller.app.demo.receiver import Receiver, listening
 from poller.app.demo.shows import Show, show_on
+from poller.app.receiver.receiving import Receiver
+from poller.app.receiver.serving import listening
 from poller.emulator import Emulator, RunSpec, demo_scenario
 from poller.settings.load import load_settings
 
@@ -64,28 +66,28 @@ async def perform(out: Output) -> bool:
     """Play the whole demonstration; whether everything was told that had to be."""
     scenario = demo_scenario()
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
-    receiver = Receiver(secret)
+    inbox = Inbox()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="omics-poller-demo-") as place:
         empty = replace(scenario, runs=())
-        async with listening(receiver) as hook, Emulator(empty, seed=1) as emulator:
+        async with listening(Receiver([secret], inbox.take)) as here, Emulator(empty, seed=1) as emulator:
             with process_environment(emulator.url, secret):
                 path = Path(place) / "config.toml"
-                path.write_text(CONFIGURATION.format(emulator=emulator.url, receiver=hook), encoding="utf-8")
+                path.write_text(CONFIGURATION.format(emulator=emulator.url, receiver=here + PATH), encoding="utf-8")
                 loaded = load_settings(path)
                 out.line(f"# An emulated HealthOmics at {emulator.url}, a webhook receiver, and this configuration:\n")
                 out.line(loaded.text)
                 show = show_on(out, started)
                 async with open_parts(loaded.settings, loaded.directory, holder=holder_name()) as parts:
                     with show:
-                        await _play(parts, emulator, receiver, show, scenario.runs, started)
-                report = judge(emulator.history(), receiver.received)
-        _conclude(out, report, receiver, emulator.call_counts, time.monotonic() - started)
-    return report.finished and receiver.forged == 0
+                        await _play(parts, emulator, inbox, show, scenario.runs, started)
+                report = judge(emulator.history(), inbox.received)
+        _conclude(out, report, inbox, emulator.call_counts, time.monotonic() - started)
+    return report.finished and inbox.forged == 0
 
 
 async def _play(
-    parts: Parts, emulator: Emulator, receiver: Receiver, show: Show, runs: Sequence[RunSpec], started: float
+    parts: Parts, emulator: Emulator, inbox: Inbox, show: Show, runs: Sequence[RunSpec], started: float
 ) -> None:
     """Run the daemon until everything has happened and was told, or the time is up; then stop it as SIGTERM would."""
     stop = anyio.Event()
@@ -98,11 +100,11 @@ async def _play(
                 for run in waiting:
                     emulator.start_run_as(run)
                 waiting.clear()
-            for one in receiver.received[shown:]:
+            for one in inbox.received[shown:]:
                 shown += 1
                 show.take(one)
             show.refresh()
-            report = judge(emulator.history(), receiver.received)
+            report = judge(emulator.history(), inbox.received)
             if report.incarnations == len(runs) and report.finished and _all_ended(emulator):
                 await anyio.sleep(QUIET_SECONDS)
                 break
@@ -121,7 +123,7 @@ def _all_ended(emulator: Emulator) -> bool:
     return all(status not in ("PENDING", "STARTING", "RUNNING", "STOPPING") for status in last.values())
 
 
-def _conclude(out: Output, report: Report, receiver: Receiver, calls: Mapping[str, int], seconds: float) -> None:
+def _conclude(out: Output, report: Report, inbox: Inbox, calls: Mapping[str, int], seconds: float) -> None:
     delays = [delay.total_seconds() for delay in report.delays]
     out.line()
     out.facts(
@@ -134,8 +136,8 @@ def _conclude(out: Output, report: Report, receiver: Receiver, calls: Mapping[st
             ),
             (
                 "deliveries",
-                f"{len(receiver.received)} acknowledged, {receiver.forged} with a wrong signature"
-                + (f", {receiver.repeated} repeated" if receiver.repeated else ""),
+                f"{len(inbox.received)} acknowledged, {inbox.forged} with a wrong signature"
+                + (f", {inbox.repeated} repeated" if inbox.repeated else ""),
             ),
             (
                 "delay",
@@ -148,9 +150,9 @@ def _conclude(out: Output, report: Report, receiver: Receiver, calls: Mapping[st
     )
     for complaint in report.complaints:
         out.line(f"MISSING  {complaint}")
-    if receiver.forged:
-        out.line(f"WRONG    {receiver.forged} deliveries did not carry a valid signature")
-    if report.finished and not receiver.forged:
+    if inbox.forged:
+        out.line(f"WRONG    {inbox.forged} deliveries did not carry a valid signature")
+    if report.finished and not inbox.forged:
         out.line("Everything that happened was told, in order, with valid signatures.")
 
 

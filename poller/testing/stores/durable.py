@@ -16,7 +16,9 @@ class DurableStoreConformance(StoreConformance):
             await store.use_routes([Route("hook")], AT)
             drafts = [sample_draft("1", 1), sample_draft("1", 2), sample_draft("2", 1)]
             stays = [Stays("7", "1.0", "RUNNING", (0.125, 3600.0))]
-            await store.commit_round(Round(AT, SCOPE, [sample_run()], {"1": {"a": [1]}}, drafts, state, stays=stays))
+            snapshots, failed = {"1": {"a": [1]}}, {drafts[1].id}
+            round_ = Round(AT, SCOPE, [sample_run()], snapshots, drafts, state, stays=stays, to_diagnose=failed)
+            await store.commit_round(round_)
             await store.put_watch(WatchRow(SCOPE, "9", "mute", AT))
             first, second = await store.claim("hook", now=AT, limit=10)
             await store.settle([later(first, AT + MINUTE), dead(second)])
@@ -30,6 +32,7 @@ class DurableStoreConformance(StoreConformance):
             assert await store.watches() == [WatchRow(SCOPE, "9", "mute", AT)]
             assert await store.live_runs(SCOPE) == [sample_run()]
             assert await store.stays(SCOPE) == stays
+            assert await store.owed_diagnoses(SCOPE) == {2: "1"}
             await store.use_routes([Route("hook")], AT + MINUTE)
             assert await tell(store, sample_draft("1", 2), sample_draft("1", 3)) == [4]
             assert (await store.events(after=3))[0].sequence == 3

@@ -21,6 +21,9 @@ class ReadingPromises(Opened):
             assert await store.events(types=[]) == []
             assert [event.position for event in await store.events(since=AT + MINUTE)] == [3, 4]
             assert [event.position for event in await store.events(after=4)] == []
+            (second,) = await store.events(event_id=sample_draft("2", kind="failed").id)
+            assert (second.position, second.kind) == (2, "failed")
+            assert await store.events(event_id="of no event") == []
 
     async def test_runs_are_narrowed_last_changed_first(self) -> None:
         async with self.open_store() as store:

@@ -1,6 +1,7 @@
 """What a sink is owed that is new, gone, or back again; and how deliveries are listed."""
 
 from poller.core.deliveries import DeliveryState
+from poller.core.matching import Match
 from poller.core.routing import Route
 from poller.testing.stores.opened import Opened
 from poller.testing.stores.samples import (
@@ -31,6 +32,18 @@ class RoutePromises(Opened):
             old, new = sorted(await store.sinks(), key=lambda sink: sink.first_seen_at)
             assert (old.name, old.in_force, old.first_seen_at, old.owed) == ("old", True, AT, 2)
             assert (new.name, new.in_force, new.first_seen_at, new.owed) == ("new", True, AT + MINUTE, 1)
+
+    async def test_a_match_decides_by_what_is_recorded_and_a_new_one_for_what_comes_after(self) -> None:
+        def about(patient: str) -> Route:
+            return Route("hook", match=(Match.model_validate({"tags": {"patient": patient}}),))
+
+        async with self.open_store() as store:
+            await store.use_routes([about("P-1"), Route("other")], AT)
+            await tell(store, sample_draft("1", 1), sample_draft("2", 1))
+            await store.use_routes([about("P-2"), Route("other")], AT + MINUTE)
+            await tell(store, sample_draft("1", 2), sample_draft("2", 2))
+            assert {row.event_id for row in await store.deliveries(sink="hook")} == {"1/life/1", "2/life/2"}
+            assert len(await store.deliveries(sink="other")) == 4
 
     async def test_a_sink_that_is_gone_keeps_what_it_is_owed_and_goes_on_when_it_returns(self) -> None:
         async with self.open_store() as store:

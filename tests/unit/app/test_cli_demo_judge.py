@@ -3,8 +3,8 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+from poller.app.demo.inbox import Received
 from poller.app.demo.judge import judge
-from poller.app.demo.receiver import Received
 from poller.core.events import Event
 from poller.core.samples import sample_event
 from poller.emulator import GONE, Transition
@@ -39,7 +39,7 @@ def test_all_told_in_order_is_no_complaint() -> None:
 
 
 def test_what_was_not_told_is_missed() -> None:
-    report = judge(truth("PENDING", "RUNNING", "FAILED"), told("pending", "failed"))
+    report = judge(truth("PENDING", "RUNNING", "FAILED"), told("pending", "failed", "diagnosed"))
     assert report.complaints == ("sample (1234567): RUNNING was not told",)
 
 
@@ -63,6 +63,12 @@ def test_a_vanished_run_must_be_told() -> None:
     lost = truth("PENDING", GONE)
     assert judge(lost, told("pending")).complaints == ("sample (1234567): that it vanished was not told",)
     assert judge(lost, told("pending", "vanished")).complaints == ()
+
+
+def test_why_a_run_failed_must_be_told() -> None:
+    failed = truth("PENDING", "FAILED")
+    assert judge(failed, told("pending", "failed")).complaints == ("sample (1234567): why it failed was not told",)
+    assert judge(failed, told("pending", "failed", "diagnosed")).complaints == ()
 
 
 def test_an_event_of_no_run_is_found() -> None:

@@ -4,7 +4,9 @@ from itertools import permutations
 
 import pytest
 
+from poller.app.cli.boards import words_of
 from poller.app.cli.exits import ExitCode
+from poller.app.cli.failures import diagnosis_in, facts_of, lines_of
 from poller.app.cli.following import Followed, exit_code, passed, summary
 from poller.core.samples import sample_event
 
@@ -51,6 +53,41 @@ def test_what_comes_after_the_end_or_of_others_says_nothing() -> None:
     run.take(sample_event("contradicted"))
     assert run.code is ExitCode.OK
     assert run.status == "COMPLETED"
+
+
+def test_why_a_run_failed_is_what_was_found_out_or_what_its_code_means() -> None:
+    run = Followed("1234567")
+    run.take(sample_event("running"))
+    assert run.why is None
+    run.take(sample_event("failed", failure_reason="SERVICE_ERROR"))
+    assert run.why == "SERVICE_ERROR: HealthOmics had a passing fault. [AWS] Start the run again."
+    run.take(sample_event("diagnosed", run_uuid="another incarnation"))
+    assert run.why == "SERVICE_ERROR: HealthOmics had a passing fault. [AWS] Start the run again."
+    run.take(sample_event("diagnosed"))
+    assert run.why is not None
+    assert run.why.startswith("ALIGN_READS: OUT_OF_MEMORY_ERROR: ")
+    assert (run.code, run.status, run.note, run.events) == (ExitCode.FAILED, "FAILED", "SERVICE_ERROR", 2)
+    assert Followed("1").why is None
+
+
+def test_a_diagnosis_is_one_line_and_its_facts_are_many() -> None:
+    event = sample_event("diagnosed")
+    assert words_of(event) == (
+        "2026-11-23T08:15:08Z  1234567  DIAGNOSED  sample-42  ALIGN_READS: OUT_OF_MEMORY_ERROR: "
+        "A task needed more memory than it had asked for. [workflow] Raise the memory of the task in the workflow's "
+        "definition."
+    )
+    diagnosis = diagnosis_in([sample_event("failed"), event], event.data["run_uuid"])
+    assert diagnosis is not None
+    facts = dict(facts_of(diagnosis))
+    assert facts["failed by"] == "OUT_OF_MEMORY_ERROR"
+    assert facts["whose it is"] == "workflow, or user input"
+    assert facts["retry as it is"] == "will most likely fail again"
+    assert facts["task 6657068"] == "ALIGN_READS: OUT_OF_MEMORY_ERROR: The task ran out of memory."
+    assert lines_of(diagnosis)[-1] == "Killed"
+    assert diagnosis_in([event], "another incarnation") is None
+    left_out = event.without(["name", "failure_reason", "status_message", "console_url"])
+    assert [value for _, value in facts_of(left_out.data["diagnosis"]) if value] == []
 
 
 @pytest.mark.parametrize(

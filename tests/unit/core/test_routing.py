@@ -10,7 +10,7 @@ ALL = [*RUN_TYPES, *POLLER_TYPES, "healthomics.batch.failed", "healthomics.cohor
 
 
 def test_without_a_filter_a_sink_gets_all_but_heartbeat() -> None:
-    assert [name for name in ALL if not Route("a").takes(name)] == ["healthomics.poller.heartbeat"]
+    assert [name for name in ALL if not Route("a").takes(name, {})] == ["healthomics.poller.heartbeat"]
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ def test_without_a_filter_a_sink_gets_all_but_heartbeat() -> None:
     ],
 )
 def test_a_filter_names_types_or_globs_and_heartbeat_must_be_named(pattern: str, event_type: str, taken: bool) -> None:
-    assert Route("a", (pattern,)).takes(event_type) is taken
+    assert Route("a", (pattern,)).takes(event_type, {}) is taken
 
 
 def test_sinks_are_owed_in_the_order_of_the_configuration() -> None:
     routes = [Route("z"), Route("a", ("failed",)), Route("m", ("completed",)), Route("b", ("fail*", "blind"))]
-    assert owed_to(routes, "healthomics.run.failed") == ["z", "a", "b"]
-    assert owed_to([], "healthomics.run.failed") == []
+    assert owed_to(routes, "healthomics.run.failed", {}) == ["z", "a", "b"]
+    assert owed_to([], "healthomics.run.failed", {}) == []
 
 
 def test_a_misspelt_filter_is_found() -> None:

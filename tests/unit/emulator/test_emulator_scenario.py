@@ -9,6 +9,7 @@ from poller.emulator import (
     GONE,
     SERVICE_QUOTAS,
     Emulator,
+    FailedTask,
     Fault,
     Life,
     Outage,
@@ -96,6 +97,7 @@ life = ["RUNNING"]
 run_id = "77"
 fields = { uuid = "u" }
 visible_after = { ListRuns = 2 }
+failed_tasks = [{ name = "ALIGN" }, { reason = "TASK_TIMED_OUT", message = "too slow" }]
 
 [[faults]]
 kind = "error"
@@ -128,6 +130,7 @@ def test_a_scenario_file_says_everything_that_a_scenario_can_hold(tmp_path: Path
     assert scenario.runs[0].request == {"outputUri": "s3://a/b"}
     assert (scenario.runs[2].run_id, scenario.runs[2].fields) == ("77", {"uuid": "u"})
     assert scenario.runs[2].visible_after == {"ListRuns": 2}
+    assert scenario.runs[2].failed_tasks == (FailedTask("ALIGN"), FailedTask("ALIGN", "TASK_TIMED_OUT", "too slow"))
     assert len(scenario.runs) == 6
     assert scenario.faults == (Fault(kind="error", operation="GetRun", code="ThrottlingException", count=3, end=60.0),)
     assert (scenario.quota_per_second, scenario.visible_after) == ({"GetRun": 10}, {"GetRun": 1.5})
@@ -191,6 +194,9 @@ def test_an_empty_file_is_an_empty_scenario(tmp_path: Path) -> None:
         ("[[runs]]\nlife = 7", "runs[1].life: a life is a list of steps"),
         ('[[runs]]\nrunid = "7"', "runs[1]: runid: no such key; did you mean run_id?"),
         ("[[runs]]\nrun_id = 7", "runs[1].run_id: 7 is not text"),
+        ("[[runs]]\nfailed_tasks = 1", "runs[1].failed_tasks: 1 is not a list"),
+        ('[[runs]]\nfailed_tasks = [{ reasn = "x" }]', "failed_tasks[1]: reasn: no such key; did you mean reason?"),
+        ("[[runs]]\nfailed_tasks = [{ reason = 1 }]", "runs[1].failed_tasks[1].reason: 1 is not text"),
         ('[[runs]]\nrun_id = "7"\ncount = 2', "runs[1].count: 2 runs cannot share one run_id"),
         ("[lives]\nx = []", "lives.x: a life needs at least one step"),
         ('[lives]\nx = ["RUNNING soon"]', "lives.x[1]: 'soon' is not a duration"),

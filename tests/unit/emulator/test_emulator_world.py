@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poller.emulator import GONE, Life, Refused, RunGroup, RunSpec, Step
+from poller.emulator import GONE, FailedTask, Life, Refused, RunGroup, RunSpec, Step
 from poller.emulator.instants import SECOND, datetime_of
 from poller.emulator.lists import Filters, Order
 from poller.emulator.runs import Run
-from poller.emulator.tasks import tasks_of
+from poller.emulator.tasks import failed_task, tasks_of
 from poller.emulator.world import World
 
 START = 1_795_000_000 * SECOND
@@ -282,6 +282,30 @@ def test_a_run_that_failed_for_a_task_has_one_failed_task() -> None:
 
     assert [task.moments[-1].status for task in tasks_of(run)][-1] == "FAILED"
     assert [task.failure_reason for task in tasks_of(run) if task.failure_reason] == ["RUN_TASK_FAILED"]
+
+
+def test_the_tasks_that_a_script_has_fail_do_so_one_after_the_other_and_the_run_names_the_last() -> None:
+    made = world()
+    scripted = (FailedTask("ALIGN"), FailedTask("SORT", "RUN_TASK_FAILED", "exit code 137"))
+    run = made.start(spec(Life.failed("RUN_TASK_FAILED", running=50), failed_tasks=scripted), START)
+    tasks = tasks_of(run)
+    failed = [task for task in tasks if task.moments[-1].status == "FAILED"]
+
+    assert [(task.name, task.failure_reason, task.message) for task in failed] == [
+        ("ALIGN", "RUN_TASK_FAILED", None),
+        ("SORT", "RUN_TASK_FAILED", "exit code 137"),
+    ]
+    assert failed[0].moments[-1].at == failed[1].moments[0].at
+    assert failed[1].moments[-1].at == START + 57 * SECOND
+    assert {task.moments[-1].status for task in tasks if task not in failed} == {"COMPLETED"}
+    assert failed_task(run) == failed[1]
+    assert len({task.id for task in tasks}) == len(tasks)
+    assert tasks_of(run) == tasks
+
+
+def test_a_completed_run_may_have_tasks_that_failed_and_were_repeated() -> None:
+    run = world().start(spec(Life.completed(1, 1, 100, 5), failed_tasks=(FailedTask(reason="SERVICE_ERROR"),)), START)
+    assert [task.failure_reason for task in tasks_of(run) if task.failure_reason] == ["SERVICE_ERROR"]
 
 
 def test_a_run_whose_import_failed_has_no_tasks() -> None:

@@ -20,6 +20,7 @@ import looptime
 from poller.bell import Bell
 from poller.core.batches import BatchSnapshot
 from poller.core.cadence import Pace
+from poller.core.diagnosis import NO_DIAGNOSIS, DiagnosisTerms, RunTask
 from poller.core.drafts import Place
 from poller.core.errors import Blind, ServiceError, Throttled, Transient
 from poller.core.events import Event
@@ -41,9 +42,10 @@ from poller.foundation import Foundation
 from poller.gate import RecordGate
 from poller.healthomics.manifest import run_of, stream_of
 from poller.healthomics.parse import BY_CODE, batch_page_of, batch_snapshot_of, group_limits_of, page_of, snapshot_of
+from poller.healthomics.tasks import failed_tasks_in, task_of, task_page_of
 from poller.polling.rules import Rule
 from poller.polling.scope import Scope
-from poller.ports import BatchPage, Manifest, Page, Spend, Store
+from poller.ports import BatchPage, Manifest, Page, Spend, Store, TaskPage
 from poller.store.opening import open_store
 from poller.telemetry import Tally
 
@@ -105,6 +107,10 @@ class SimulatedService:
     times: list[tuple[float, str, str | None]] = field(default_factory=list)
     manifests: dict[tuple[str, str], tuple[float, Snapshot]] = field(default_factory=dict)
     """By run id and uuid: the second from which on it is there, and what it says."""
+    manifest_lines: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """By run id and uuid: what the whole manifest says, its tasks too."""
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    """The lines of each log stream, by its ARN."""
     throttled: int = 0
     renewed: int = 0
 
@@ -150,15 +156,7 @@ class SimulatedService:
         self, run_id: str, *, uuid: str | None = None, created: datetime | None = None, spend: Spend
     ) -> Manifest | None:
         """As the real one: by the uuid, else the newest one, of that creationTime where there is one."""
-        operation = "GetLogEvents" if uuid is not None else "DescribeLogStreams"
-        await spend(operation)
-        self.calls[operation] += 1
-        self.times.append((self.clock.monotonic(), operation, run_id))
-        await anyio.sleep(self.latency)
-        if not self._quota.take(operation, instant_of(self.clock.now())):
-            self.throttled += 1
-            raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
-        self.fails(operation, run_id)
+        await self._ask_logs("GetLogEvents" if uuid is not None else "DescribeLogStreams", run_id, spend)
         there = [
             (since, life, shown)
             for (of_run, life), (since, shown) in self.manifests.items()
@@ -170,6 +168,34 @@ class SimulatedService:
                 return Manifest(answered, f"manifest/run/{run_id}/{life}")
         return None
 
+    async def list_failed_tasks(self, run_id: str, *, token: str | None = None) -> TaskPage:
+        query = {"status": ["FAILED"], "maxResults": ["100"], **({} if token is None else {"startingToken": [token]})}
+        body, _, _ = await self._call("ListRunTasks", Request("ListRunTasks", {"id": run_id}, query), run_id)
+        return task_page_of(body)
+
+    async def get_run_task(self, run_id: str, task_id: str) -> RunTask:
+        request = Request("GetRunTask", {"id": run_id, "taskId": task_id})
+        body, _, _ = await self._call("GetRunTask", request, run_id)
+        return task_of(body, task_id)
+
+    async def failed_tasks_in_manifest(self, run_id: str, uuid: str, *, spend: Spend) -> list[RunTask] | None:
+        await self._ask_logs("GetLogEvents", run_id, spend)
+        lines = self.manifest_lines.get((run_id, uuid))
+        return None if lines is None else failed_tasks_in(lines, run_id)
+
+    async def last_log_lines(
+        self,
+        stream: str,
+        number: int,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        spend: Spend,
+    ) -> list[str] | None:
+        await self._ask_logs("GetLogEvents", None, spend)
+        lines = self.logs.get(stream)
+        return None if lines is None else lines[-number:]
+
     async def account(self) -> str | None:
         self.fails("GetCallerIdentity", None)
         return self.account_id
@@ -179,6 +205,16 @@ class SimulatedService:
 
     async def close(self) -> None:
         pass
+
+    async def _ask_logs(self, operation: str, run_id: str | None, spend: Spend) -> None:
+        await spend(operation)
+        self.calls[operation] += 1
+        self.times.append((self.clock.monotonic(), operation, run_id))
+        await anyio.sleep(self.latency)
+        if not self._quota.take(operation, instant_of(self.clock.now())):
+            self.throttled += 1
+            raise Throttled("ThrottlingException", "Rate exceeded", operation=operation)
+        self.fails(operation, run_id)
 
     async def _call(self, operation: str, request: Request, run_id: str | None) -> tuple[bytes, datetime, datetime]:
         asked = self.clock.now()
@@ -210,6 +246,7 @@ class Simulation:
     rng: random.Random
     pace: Pace
     terms: Terms = Terms()  # noqa: RUF009 - frozen
+    diagnosis: DiagnosisTerms = NO_DIAGNOSIS
     tally: Tally = field(default_factory=Tally)
     gate: RecordGate = field(init=False)
 
@@ -264,6 +301,7 @@ class Simulation:
             pace=self.pace,
             rules=rules,
             terms=self.terms,
+            diagnosis=self.diagnosis,
         )
         async with anyio.create_task_group() as tasks:
             await tasks.start(scope.run)
@@ -292,6 +330,7 @@ async def simulated(
     seed: int = 1,
     pace: Pace = Pace(),  # noqa: B008 - frozen
     terms: Terms = Terms(),  # noqa: B008 - frozen
+    diagnosis: DiagnosisTerms = NO_DIAGNOSIS,
     quota: float | None = None,
     order: Any = "newest",
     speed: float = 1.0,
@@ -303,7 +342,8 @@ async def simulated(
     store = open_store("sqlite://", directory=Path.cwd())
     await store.open()
     try:
-        yield Simulation(world, SimulatedService(world, clock, quota, **service), clock, store, rng, pace, terms)
+        simulated = SimulatedService(world, clock, quota, **service)
+        yield Simulation(world, simulated, clock, store, rng, pace, terms, diagnosis)
     finally:
         await store.close()
 

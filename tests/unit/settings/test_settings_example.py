@@ -13,6 +13,7 @@ from poller.settings.model import LISTED, CohortSettings, Settings
 from poller.settings.schema import config_schema
 from poller.settings.sinks import installed_sinks, sink_model
 from poller.settings.starter import starter_config
+from tests.unit.sinks.authority import Authority
 
 from .conftest import Catalogue
 
@@ -25,6 +26,8 @@ ENVIRON: Final = {
     "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/x",
     "SLACK_BOT_TOKEN": "xoxb-0",
     "MAIL_PASSWORD": "a-password",
+    "CLIENT_KEY_PASSWORD": "a-password-of-ours",
+    "PROXY_PASSWORD": "another-password-of-ours",
 }
 
 
@@ -69,6 +72,8 @@ def test_the_example_is_accepted_with_everything_on(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(uncommented(EXAMPLE.read_text()))
     (tmp_path / "lims-token").write_text("a-token-of-theirs\n")
+    authority = Authority(tmp_path, "authorities")
+    authority.issue("poller", password=ENVIRON["CLIENT_KEY_PASSWORD"])
     settings = load_settings(path, ENVIRON).settings
     assert [sink.type for sink in settings.sinks] == [
         "stdout", "webhook", "sns", "sqs", "eventbridge", "slack", "slack", "apprise", "exec", "file", "callback",
@@ -146,6 +151,20 @@ def test_the_schema_is_one_and_takes_the_example() -> None:
 def test_the_schema_takes_what_the_loader_takes(text: str, right: bool, catalogue: Catalogue) -> None:
     validator = jsonschema.Draft202012Validator(config_schema(catalogue))
     assert validator.is_valid(tomllib.loads(text)) is right
+
+
+def test_the_schema_takes_one_signing_secret_or_several() -> None:
+    validator = jsonschema.Draft202012Validator(config_schema())
+    for secret, right in (
+        ("whsec_x", True),
+        ("${S}", True),
+        (["whsec_x", "${S}"], True),
+        (5, False),
+        ([5], False),
+        ([], False),
+    ):
+        sink = {"name": "a", "type": "webhook", "url": "https://b", "secret": secret}
+        assert validator.is_valid({"sinks": [sink]}) is right, secret
 
 
 def test_the_schema_describes_every_key() -> None:

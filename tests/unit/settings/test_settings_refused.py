@@ -64,6 +64,19 @@ REFUSED: Final = [
     ("[watch]\ndeadline = -1\n", ["config.toml:2 [watch] deadline: a duration must be neither negative"]),
     ('[watch]\ndeadline = { PENDNG = "6h" }\n', ["deadline.PENDNG: no such key; did you mean PENDING?"]),
     ('[watch]\ndeadline = { RUNNING = "x" }\n', ["config.toml:2 [watch] deadline.RUNNING: expected a duration"]),
+    ("[diagnosis]\nlog_lines = 201\n", ["config.toml:2 [diagnosis] log_lines: must be at most 200"]),
+    ("[diagnosis]\nlog_lines = -1\n", ["config.toml:2 [diagnosis] log_lines: must be at least 0"]),
+    ('[diagnosis]\nenabled = "perhaps"\n', ["config.toml:2 [diagnosis] enabled: "]),
+    ("[diagnosis]\nlog_line = 5\n", ["[diagnosis] log_line: no such key; did you mean log_lines?"]),
+    ('[diagnosis]\nshow_names = [""]\n', ["config.toml:2 [diagnosis] show_names"]),
+    (
+        '[diagnosis]\nshow_names = ["HG*"]\n',
+        ["config.toml:2 [diagnosis] show_names: is about the lines of logs, and none are asked for"],
+    ),
+    (
+        "[diagnosis]\nenabled = false\nlog_lines = 5\n",
+        ["config.toml:3 [diagnosis] log_lines: is part of a diagnosis, which is off", "enabled"],
+    ),
     ("[watch]\noverdue_factor = -1\n", ["config.toml:2 [watch] overdue_factor: must be at least 0"]),
     ("[watch]\noverdue_factor = 0.5\n", ["[watch] overdue_factor (0.5) would call every other run overdue"]),
     # keys that there are not

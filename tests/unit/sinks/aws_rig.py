@@ -34,7 +34,7 @@ class AwsTools:
         self.client = client
         self.asked: list[dict[str, Any]] = []
 
-    async def http(self) -> Any:
+    async def http(self, **_: bool) -> Any:
         raise NotImplementedError
 
     async def aws_client(self, service: str, **arguments: Any) -> Any:

@@ -32,7 +32,7 @@ def test_a_run_that_failed_says_what_happened_to_which_run_when_how_long_and_why
         "Before": "RUNNING",
         "Ran for": "1 h 30 min",
         "Reason": "RUN_TASK_FAILED",
-        "Message": "A task of the run failed: ALIGN_READS exited with 1",
+        "Message": "Run failed because task failed. Task name: ALIGN_READS, task id: 6657068",
         "Workflow": "germline 1.4.2 (7654321)",
         "Run group": "2345678",
         "Account": "123456789012, us-east-1",
@@ -118,21 +118,22 @@ def test_spans_are_said_by_their_two_largest_units(seconds: float, said: str) ->
 
 
 def test_a_diagnosis_says_what_it_means_whose_it_is_and_what_to_do() -> None:
-    diagnosis = {
-        "meaning": "A task ran out of memory.",
-        "owner": "workflow",
-        "action": "Give the task more memory.",
-        "retry_safe": False,
-        "tasks": [{"task_id": "7", "name": "ALIGN"}],
-    }
-    message = message_of(with_data("healthomics.run.diagnosed", diagnosis=diagnosis))
-    assert message.title == "Run sample-42 (1234567) failed: why"
+    message = message_of(sample_event("diagnosed"))
+    assert message.title == "Run sample-42 (1234567) failed: A task needed more memory than it had asked for."
     said = facts(message)
-    assert said["Means"] == "A task ran out of memory."
-    assert (said["Task"], said["Whose"], said["What to do"]) == ("ALIGN", "workflow", "Give the task more memory.")
+    assert (said["Task"], said["Whose"]) == ("ALIGN_READS", "workflow")
+    assert said["What to do"] == "Raise the memory of the task in the workflow's definition."
     assert said["Started again unchanged"] == "will fail again"
-    unclear = message_of(with_data("healthomics.run.diagnosed", diagnosis={"retry_safe": None, "tasks": []}))
-    assert facts(unclear)["Started again unchanged"] == "unclear"
+    assert "Before" not in said
+
+
+@pytest.mark.parametrize(("safe", "said"), [(None, "unclear"), (True, "may go well"), (False, "will fail again")])
+def test_whether_to_start_it_again_is_said_as_far_as_it_is_known(safe: bool | None, said: str) -> None:
+    diagnosis = {**sample_event("diagnosed").data["diagnosis"], "retry_safe": safe, "meaning": None, "tasks": []}
+    message = message_of(sample_event("diagnosed", diagnosis=diagnosis))
+    assert message.title == "Run sample-42 (1234567) failed: what can be said of it"
+    assert facts(message)["Started again unchanged"] == said
+    assert "Task" not in facts(message)
 
 
 def test_a_cohort_says_how_its_runs_ended_and_names_those_that_did_not_complete() -> None:

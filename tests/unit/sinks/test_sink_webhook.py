@@ -1,7 +1,9 @@
 """Webhooks: signatures, what each answer means, what is never shown."""
 
 import asyncio
+import gzip
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,16 +15,19 @@ from typing import Any
 import pytest
 from aiohttp import web
 from pydantic import ValidationError
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
+from poller.core.deliveries import Delivery
 from poller.core.errors import Rejected, Retry
 from poller.core.samples import sample_event
+from poller.delivery.attempts import attempt
 from poller.sinks import answers
 from poller.sinks.toolbox import Tools
 from poller.sinks.webhook import WebhookSettings, WebhookSink
 from poller.version import __version__
 
 SECRET = "whsec_c2l4dGVlbi1ieXRlcy1hdC1sZWFzdA=="
+NEW_SECRET = "whsec_bmV3ZXItc2VjcmV0LW9mLW91cnM="
 EVENT = sample_event("failed")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -114,6 +119,35 @@ async def test_without_a_secret_nothing_is_signed(tools: Tools) -> None:
         await sink_to(url, tools).send([EVENT])
     assert "webhook-signature" not in got[0][0].headers
     assert got[0][0].headers["webhook-id"] == EVENT.id
+
+
+async def test_while_secrets_change_receivers_with_the_old_and_with_the_new_one_can_verify(tools: Tools) -> None:
+    async with answering() as (url, got):
+        await sink_to(url, tools, secret=[NEW_SECRET, SECRET]).send([EVENT])
+        await sink_to(url, tools, secret=NEW_SECRET).send([EVENT])
+        await sink_to(url, tools, secret=[NEW_SECRET]).send([EVENT])
+    (both, body), (one, _), (list_of_one, _) = got
+    for secret in (SECRET, NEW_SECRET):
+        Webhook(secret).verify(body, dict(both.headers))
+    assert [len(request.headers["webhook-signature"].split(" ")) for request in (both, one, list_of_one)] == [2, 1, 1]
+    for request in (one, list_of_one):
+        Webhook(NEW_SECRET).verify(body, dict(request.headers))
+        with pytest.raises(WebhookVerificationError):
+            Webhook(SECRET).verify(body, dict(request.headers))
+
+
+async def test_no_secret_of_several_is_shown(tools: Tools) -> None:
+    """The far end repeats what it guessed, or was given."""
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(status=500, text=f"{SECRET} {NEW_SECRET.removeprefix('whsec_')} pw-5f0c")
+
+    async with server(handle) as url:
+        sink = sink_to(url, tools, secret=[NEW_SECRET, SECRET], proxy="", headers={"A": "pw-5f0c"})
+        said = str(await failure(sink))
+    assert said.endswith("answered 500: *** *** ***")
+    for secret in (SECRET, NEW_SECRET):
+        assert secret.removeprefix("whsec_") not in repr(sink.settings) + sink.settings.model_dump_json()
 
 
 async def test_headers_of_the_user_are_sent(tools: Tools) -> None:
@@ -240,6 +274,77 @@ async def test_an_answer_whose_body_hangs_is_judged_by_its_status(
         let_go.set()
 
 
+async def test_an_answer_that_comes_byte_by_byte_is_judged_by_its_status(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow drip keeps every single read short: what is limited is the whole."""
+    monkeypatch.setattr(answers, "DRAIN_SECONDS", 0.05)
+    ends: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=int(request.path.removeprefix("/")))
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b"x")
+                await asyncio.sleep(0.001)
+        except ConnectionError:
+            ends.append("hung up")
+            raise
+
+    async with server(handle) as url:
+        base = url.partition("/hooks")[0]
+        await sink_to(f"{base}/200", tools).send([EVENT])
+        error = await failure(sink_to(f"{base}/422", tools))
+    assert isinstance(error, Rejected)
+    assert "answered 422: xx" in error.reason
+    assert ends == ["hung up", "hung up"], "the rest is not waited for elsewhere either"
+
+
+@pytest.mark.parametrize("pause", [0.001, None])
+async def test_headers_without_an_end_end_with_the_attempt(pause: float | None, tools: Tools) -> None:
+    """Slowly they last until the sink's timeout; quickly, until there are more than any answer has."""
+    ended = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        try:
+            while True:
+                writer.write(b"A: b\r\n" * (1 if pause else 10_000))
+                await writer.drain()
+                await asyncio.sleep(pause or 0)
+        except ConnectionError:
+            ended.set()
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with listening:
+        sink = sink_to(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/", tools)
+        (outcome,) = await attempt(sink, [Delivery(0, "lims", EVENT.source, EVENT)], [EVENT], 0.2 if pause else 20)
+        await ended.wait()
+    assert outcome.error is not None
+    assert not outcome.rejected
+
+
+async def test_a_small_answer_that_unpacks_to_a_large_one_is_not_unpacked(tools: Tools) -> None:
+    bomb = gzip.compress(b"x" * 50_000_000)
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(status=422, body=bomb, headers={"Content-Encoding": "gzip"})
+
+    async with server(handle) as url:
+        sink = sink_to(url, tools)
+        await failure(sink)
+        tracemalloc.start()
+        error = await failure(sink)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert isinstance(error, Rejected)
+    assert peak < 5_000_000
+
+
 async def test_connections_are_used_again(tools: Tools) -> None:
     peers: set[Any] = set()
 
@@ -323,7 +428,8 @@ async def test_a_probe_connects_and_asks_for_nothing(tools: Tools, monkeypatch: 
         assert await sink.probe() is None
         assert got == []
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-        assert "proxy" in (await sink.probe() or "")
+        with pytest.raises(OSError, match="connection attempts failed"):
+            await sink_to(url, tools).probe()
         monkeypatch.delenv("HTTP_PROXY")
     with pytest.raises(OSError, match="connection attempts failed"):
         await sink.probe()
@@ -341,6 +447,9 @@ async def test_a_probe_connects_and_asks_for_nothing(tools: Tools, monkeypatch: 
         ("https://example.org:99999/", "its host or port cannot be read"),
         ("https://[::1/", "its host or port cannot be read"),
         ("https://example.org/a b", "no spaces"),
+        ("http://169.254.169.254/latest", "metadata service"),
+        ("http://[fe80::1]/", "a link-local address"),
+        ("http://[::ffff:a9fe:a9fe]/", "which stands for 169.254.169.254"),
         ("https://example.org/\n", "no spaces and no control characters"),
     ],
 )
@@ -364,6 +473,55 @@ def test_secrets_that_are_refused(secret: str, says: str) -> None:
     with pytest.raises(ValidationError, match=says) as caught:
         WebhookSettings.model_validate({"name": "a", "type": "webhook", "url": "https://b", "secret": secret})
     assert "c2l4" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "says"),
+    [
+        ([], "at least 1 item"),
+        ([SECRET] * 9, "at most 8 items"),
+        ([SECRET, "c2l4dGVlbi1ieXRlcw=="], "begins with whsec_"),
+        ([SECRET, 5], "valid string"),
+        (5, "text, in quotes, or a list of texts"),
+    ],
+)
+def test_lists_of_secrets_that_are_refused(secrets: Any, says: str) -> None:
+    with pytest.raises(ValidationError, match=says) as caught:
+        WebhookSettings.model_validate({"name": "a", "type": "webhook", "url": "https://b", "secret": secrets})
+    assert "c2l4" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "at", "says"),
+    [
+        ({"client_key": "a.key"}, "client_key", "goes with client_certificate; set that too"),
+        ({"client_key_password": "pw-3f"}, "client_key_password", "goes with client_certificate"),
+        ({"client_certificate": "a.crt", "url": "http://b"}, "client_certificate", "https only"),
+        ({"ca_file": "a.crt", "url": "http://b"}, "ca_file", "https only"),
+        ({"url": "http://10.0.0.1/", "allow_private": False}, "url", "set allow_private = true if that is meant"),
+        ({"url": "http://[::1]/", "allow_private": False}, "url", "set allow_private = true if that is meant"),
+        ({"proxy_user": "me"}, "proxy_user", "goes with proxy"),
+        ({"proxy_user": "me", "proxy": ""}, "proxy_user", "goes with proxy"),
+        ({"proxy_user": "m:e", "proxy": "http://p"}, "proxy_user", "pattern"),
+        ({"proxy_password": "pw-3f", "proxy": "http://p"}, "proxy_password", "goes with proxy_user"),
+        ({"proxy": "http://me:pw-3f@p:3128"}, "proxy", "no user or password in it"),
+        ({"proxy": "p:3128"}, "proxy", "expected an address such as http://proxy.example.org:3128"),
+        ({"proxy": "https://p:3128"}, "proxy", "expected an address such as"),
+        ({"proxy": "socks5://p:3128"}, "proxy", "expected an address such as"),
+        ({"proxy": "http://p:0"}, "proxy", "expected an address such as"),
+        ({"proxy": "http://p:99999"}, "proxy", "its host or port cannot be read"),
+        ({"proxy": "http://p/path"}, "proxy", "expected an address such as"),
+        ({"proxy": "http://169.254.169.254:80"}, "proxy", "metadata service"),
+    ],
+)
+def test_keys_of_a_connection_that_are_refused(keys: dict[str, Any], at: str, says: str) -> None:
+    table = {"name": "a", "type": "webhook", "url": "https://b", **keys}
+    with pytest.raises(ValidationError) as caught:
+        WebhookSettings.model_validate(table)
+    (error,) = caught.value.errors()
+    assert error["loc"] == (at,)
+    assert says in error["msg"]
+    assert "pw-3f" not in str(caught.value)
 
 
 def test_a_secret_without_its_padding_is_taken() -> None:

@@ -46,6 +46,13 @@ def upgrade():
 """
 
 
+@pytest.fixture(autouse=True)
+def first_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this program be of the first version: the scripts here lead on from there, whatever version it is of."""
+    monkeypatch.setattr(schema, "VERSION", 1)
+    monkeypatch.setattr(schema, "READABLE_FROM", 1)
+
+
 @pytest.fixture
 async def path(tmp_path: Path) -> Path:
     """A record of version 1 with an event in it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from poller.healthomics.service import HealthOmics
     from poller.ports import Clock, Store
     from poller.settings.load import Loaded
-    from poller.settings.model import AwsSettings, Settings, WatchSettings
+    from poller.settings.model import AwsSettings, DiagnosisSettings, Settings, WatchSettings
     from poller.sinks.toolbox import Tools
 
 Verdict = Literal["ok", "warning", "failed", "not tried"]
@@ -24,6 +25,10 @@ PROBE_RUN: Final = "1"
 """A run id that does not exist: without permission the answer is AccessDenied, with it ResourceNotFound."""
 PROBE_GROUP: Final = "1"
 """A run group that does not exist, for the same reason."""
+PROBE_TASK: Final = "1"
+"""A task that does not exist, for the same reason."""
+PROBE_STREAM: Final = "arn:aws:logs:us-east-1:000000000000:log-group:/aws/omics/WorkflowLog:log-stream:run/1/task/1"
+"""The log of that task: who may read the logs of tasks hears that it is not there."""
 PROBE_UUID: Final = "00000000-0000-0000-0000-000000000000"
 """Of no run: to look for its manifest shows whether it may be looked for."""
 COSTS: Final = {
@@ -31,6 +36,9 @@ COSTS: Final = {
     "ListRuns": "nothing is discovered without it, and every run costs GetRun calls of its own",
     "GetLogEvents": "how a run ended that is gone before its end was seen stays unknown: it is told as vanished",
     "DescribeLogStreams": "the same for runs that no GetRun has ever shown",
+    "ListRunTasks": "which task a run failed by stays unknown: why it failed is told by its own code alone",
+    "GetRunTask": "why a task failed stays unknown, and with it why a run did whose own code does not say",
+    "logs of tasks": "the lines that [diagnosis] log_lines asks for are left out",
     "GetRunGroup": "what the group of a run allows that is overdue in PENDING stays unknown",
 }
 SECONDS: Final = 30.0
@@ -59,9 +67,10 @@ async def check(
     Of several `[[watch]]` tables it says what each follows.
 
     `--probe` asks whose the credentials are, tries GetRun and ListRuns once each, looks whether manifests can be read
-    in CloudWatch Logs and, where a run can become overdue in PENDING, whether run groups can be asked about, opens the
-    record (making it if there is none), and has each sink look whether it could send; it sends nothing. Exit codes: 0
-    all is well, perhaps with warnings; 1 something would not work; 2 the configuration is wrong.
+    in CloudWatch Logs, whether it can be asked why a run failed and, where a run can become overdue in PENDING, whether
+    run groups can be asked about, opens the record (making it if there is none), and has each sink look whether it
+    could send; it sends nothing. Exit codes: 0 all is well, perhaps with warnings; 1 something would not work; 2 the
+    configuration is wrong.
 
     **Examples**
 
@@ -72,10 +81,12 @@ async def check(
     from poller.app.build import configured_scopes
     from poller.core.errors import ConfigError
     from poller.settings.checks import warnings
+    from poller.settings.sinks import sink_warnings
 
     loaded = load_configuration(config, aws)
+    doubts = [*warnings(loaded.settings), *sink_warnings(loaded.settings.sinks, loaded.directory, datetime.now(UTC))]
     findings = [Finding("configuration", "ok", str(loaded.path))]
-    findings += [Finding("configuration", "warning", text) for text in warnings(loaded.settings)]
+    findings += [Finding("configuration", "warning", text) for text in doubts]
     findings += _watches(loaded.settings)
     try:
         configured_scopes(loaded.settings)
@@ -116,7 +127,7 @@ async def _probes(loaded: "Loaded") -> list[Finding]:
     from poller.store.opening import open_store
 
     clock = SystemClock()
-    scopes = [_Scope(*scope) for scope in configured_scopes(loaded.settings)]
+    scopes = [_Scope(*scope, loaded.settings.diagnosis) for scope in configured_scopes(loaded.settings)]
     async with anyio.create_task_group() as asking:  # one that does not answer keeps no other waiting
         for scope in scopes:
             asking.start_soon(scope.ask, clock)
@@ -149,6 +160,7 @@ class _Scope:
     region: str
     aws: "AwsSettings"
     watches: "tuple[WatchSettings, ...]"
+    diagnosis: "DiagnosisSettings"
     findings: list[Finding] = field(default_factory=list)
     account_id: str | None = None
 
@@ -161,6 +173,7 @@ class _Scope:
             if await self._credentials(service):
                 await self._permissions(service)
                 self.findings += await _manifests(service)
+                self.findings += await _diagnosis(service, self.diagnosis)
                 self.findings += await _groups(service, self.watches)
         finally:
             await service.close()
@@ -279,6 +292,37 @@ async def _groups(service: "HealthOmics", watches: "Sequence[WatchSettings]") ->
     except ServiceError as error:
         return [Finding(operation, "warning", f"{error}: {COSTS[operation]}")]
     return [Finding(operation, "ok", "allowed")]
+
+
+async def _diagnosis(service: "HealthOmics", settings: "DiagnosisSettings") -> list[Finding]:
+    """Whether it can be asked why a run failed, where that is wanted: the event goes with what is known."""
+    from poller.core.errors import RunGone, ServiceError
+    from poller.healthomics.service import NOT_ASKED
+
+    async def spend(_: str) -> None:
+        """One call of each kind is made, whatever the budgets."""
+
+    asked: dict[str, Callable[[], Awaitable[object]]] = {}
+    if settings.enabled:
+        asked["ListRunTasks"] = lambda: service.list_failed_tasks(PROBE_RUN)
+        asked["GetRunTask"] = lambda: service.get_run_task(PROBE_RUN, PROBE_TASK)
+    if settings.log_lines:
+        asked["logs of tasks"] = lambda: service.last_log_lines(PROBE_STREAM, 1, spend=spend)
+    found = []
+    for what, ask in asked.items():
+        try:
+            await _within(ask())
+        except RunGone:
+            found.append(Finding(what, "ok", "allowed"))  # there is no such run, which only those hear who may ask
+        except TimeoutError:
+            found.append(Finding(what, "warning", f"no answer within {SECONDS:g} s: {COSTS[what]}"))
+        except ServiceError as error:
+            untried = error.code == NOT_ASKED
+            said = error.message if untried else str(error)
+            found.append(Finding(what, "not tried" if untried else "warning", f"{said}: {COSTS[what]}"))
+        else:
+            found.append(Finding(what, "ok", "allowed"))
+    return found
 
 
 async def _record(store: "Store") -> str | None:

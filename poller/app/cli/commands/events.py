@@ -166,8 +166,11 @@ def _draw(found: "Iterable[Event]", out: Output) -> None:
     )
 
 
-def event_types(names: Iterable[str]) -> tuple[str, ...]:
-    """Whole event types for short ones, or globs of them. Raises: ConfigError for one that matches none."""
+def event_types(names: Iterable[str], *, option: str = "--type") -> tuple[str, ...]:
+    """Whole event types for short ones, or globs of them.
+
+    Args: `option` is where they were given. Raises: ConfigError for one that matches none.
+    """
     from difflib import get_close_matches
     from fnmatch import fnmatchcase
 
@@ -182,6 +185,6 @@ def event_types(names: Iterable[str]) -> tuple[str, ...]:
             known = [short_type(one) for one in EVENT_TYPES]
             near = get_close_matches(name.lower(), known, 1)
             meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise ConfigError(f"--type {name!r}: no such event; {meant}")
+            raise ConfigError(f"{option} {name!r}: no such event; {meant}")
         found += matching
     return tuple(dict.fromkeys(found))

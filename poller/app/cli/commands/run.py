@@ -1,5 +1,7 @@
 """`omics-poller run`: the daemon."""
 
+from datetime import UTC, datetime
+
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.options import NO_AWS, AwsOptions, ConfigPath, load_configuration
 from poller.app.cli.output import Out
@@ -22,13 +24,17 @@ async def run(*, config: ConfigPath = None, aws: AwsOptions = NO_AWS, out: Out) 
 
     from poller.app.daemon import run_daemon
     from poller.settings.checks import warnings
+    from poller.settings.sinks import sink_warnings
     from poller.telemetry import configure_logging
 
     loaded = load_configuration(config, aws)
     if not structlog.is_configured():  # it is with --debug
         configure_logging(loaded.settings.log.level, loaded.settings.log.format)
     log = structlog.get_logger("poller.daemon")
-    for warning in warnings(loaded.settings):
+    for warning in (
+        *warnings(loaded.settings),
+        *sink_warnings(loaded.settings.sinks, loaded.directory, datetime.now(UTC)),
+    ):
         log.warning("config.doubtful", path=str(loaded.path), warning=warning)
     await run_daemon(loaded)
     return ExitCode.OK

@@ -78,17 +78,22 @@ def _samples(settings: "SinkSettings") -> "tuple[list[Event], list[str]]":
     """A sample of each kind that the sink takes, and the kinds that it does not."""
     from datetime import UTC, datetime
 
-    from poller.core.events import POLLER_TYPES, short_type
+    from poller.core.events import COHORT_FINISHED, POLLER_TYPES, short_type
     from poller.core.routing import Route
+    from poller.core.runs import Json
     from poller.core.samples import SAMPLE_TYPES, sample_event
 
     now = datetime.now(UTC)
-    route = Route(settings.name, settings.events)
+    route = Route.of(settings)
     taken, left = [], []
     for kind in SAMPLE_TYPES:
-        if route.takes(kind):
-            ours = kind in POLLER_TYPES
-            taken.append(sample_event(kind, at=now, detail=SAMPLE) if ours else sample_event(kind, at=now))
+        if route.takes_type(kind):
+            said: dict[str, Json] = {}
+            if kind in POLLER_TYPES:
+                said = {"detail": SAMPLE}
+            elif kind == COHORT_FINISHED:
+                said = {"cohort": SAMPLE}
+            taken.append(sample_event(kind, at=now, **said))
         else:
             left.append(short_type(kind))
     return taken, left

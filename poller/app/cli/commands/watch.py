@@ -24,6 +24,8 @@ ACCESS_SECONDS: Final = 60.0
 TROUBLE_SECONDS: Final = 5.0
 """Of failing looks, before the person who waits is told why nothing happens."""
 REFRESH_SECONDS: Final = 0.5
+MOST_EXPLAINED: Final = 10
+"""Runs of which it is said in the end why they failed."""
 
 
 async def watch(
@@ -44,8 +46,8 @@ async def watch(
     """Follow runs until all have ended: a live table on a terminal, a line for each step elsewhere.
 
     Nothing needs to be configured and nothing is stored. With `--json` each line on stdout is an event, as a sink would
-    get it. Runs that are named by ARN may be in several regions. While the account cannot be seen it waits, until
-    `--timeout`.
+    get it. Of a run that failed it says in the end why, and what to do, as far as it knows by then. Runs that are named
+    by ARN may be in several regions. While the account cannot be seen it waits, until `--timeout`.
 
     **Exit codes**, of several the first in this order:
     130 interrupted ·
@@ -76,11 +78,24 @@ async def watch(
     places = dict.fromkeys((name.region if by_region else None, name.run_id) for name in names)
     runs = [Followed(run_id, goal, region=region) for region, run_id in places]
     ended = await _follow(runs, settings, out, json=json, limit=limit)
+    if not json:
+        _say_why(runs, out)
     if not ended:
         out.say(f"timed out after {patience}: {summary(runs)}")
         return exit_code(runs, otherwise=ExitCode.TIMED_OUT)
     out.say(summary(runs))
     return exit_code(runs, otherwise=ExitCode.ERROR)
+
+
+def _say_why(runs: "Sequence[Followed]", out: Output) -> None:
+    """Of those that failed why they did, as far as that is at hand: nobody waits for it."""
+    from poller.app.cli.output import printable
+
+    failed = [(run.run_id, run.why) for run in runs if run.why is not None]
+    for run_id, why in failed[:MOST_EXPLAINED]:
+        out.say(printable(f"run {run_id} failed: {why}"))
+    if len(failed) > MOST_EXPLAINED:
+        out.say(f"… and {len(failed) - MOST_EXPLAINED} more")
 
 
 async def _follow(

@@ -1,0 +1,49 @@
+"""How a record follows its events for cohorts."""
+
+from poller.core.batches import KnownBatch
+from poller.core.cohorts import LIVE, Cohort, Member, Progress
+from poller.core.drafts import cohort_event
+from poller.ports import Round
+from poller.testing.stores.opened import Opened
+from poller.testing.stores.samples import AT, DAY, SCOPE, sample_draft, tell
+
+PAIR = Cohort("pair", named=(Member("1"), Member("2")))
+BATCH = Cohort("7", batch_id="7", scope=SCOPE)
+
+
+class CohortPromises(Opened):
+    """The promises about cohorts and their members."""
+
+    async def test_each_event_is_counted_once_in_whatever_portions_they_are_read(self) -> None:
+        async with self.open_store() as store:
+            await tell(store, *(sample_draft(run, 1) for run in "123"), sample_draft("1", 2, kind="completed"))
+            assert await store.follow_cohorts([PAIR], limit=2)
+            assert (await store.cohort_progress([PAIR]))[PAIR.key].counts == {LIVE: 2}
+            while await store.follow_cohorts([PAIR], limit=2):
+                pass
+            assert not await store.follow_cohorts([PAIR], limit=2)
+            progress = (await store.cohort_progress([PAIR]))[PAIR.key]
+            assert (progress.counts, progress.named, progress.known) == ({LIVE: 1, "completed": 1}, 2, 2)
+
+    async def test_a_cohort_that_has_finished_is_followed_no_more(self) -> None:
+        async with self.open_store() as store:
+            await tell(store, sample_draft("1", 1, kind="completed"), sample_draft("2", 1, kind="failed"))
+            await store.follow_cohorts([PAIR])
+            finished = await store.cohort_finished(PAIR, AT + DAY)
+            assert finished.counts == {"completed": 1, "failed": 1}
+            assert [(one.run_id, one.state) for one in finished.others] == [("2", "failed")]
+            draft = cohort_event(finished)
+            round_ = Round(AT + DAY, drafts=[draft], cohorts_finished={PAIR.key: AT + DAY})
+            (event,) = await store.commit_round(round_)
+            assert event.id == draft.id
+            assert await store.cohort_progress([PAIR]) == {}
+            assert await store.commit_round(round_) == []
+
+    async def test_a_batch_says_itself_how_many_runs_it_has(self) -> None:
+        async with self.open_store() as store:
+            await store.follow_cohorts([BATCH])
+            assert (await store.cohort_progress([BATCH]))[BATCH.key] == Progress({})
+            known = KnownBatch("7", uuid="u", status="PROCESSED", submitted=3, listed=3)
+            await store.commit_round(Round(AT, SCOPE, batches=[known]))
+            progress = (await store.cohort_progress([BATCH]))[BATCH.key]
+            assert (progress.closed, progress.submitted) == (True, 3)
