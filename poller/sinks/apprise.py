@@ -21,8 +21,6 @@ from poller.sinks.shown import hidden_texts, shown
 if TYPE_CHECKING:
     from apprise import Apprise, AppriseResult
 
-SHORTEST_HIDDEN: Final = 4
-"""Characters of a part of an address that errors hide; shorter ones are no secrets, and stand in every other word."""
 _KIND: Final[dict[Mood, str]] = {"good": "success", "bad": "failure", "news": "info"}
 
 
@@ -107,4 +105,4 @@ def _parts(url: str) -> list[str]:
     text = f"{split.netloc}/{split.path}/{split.query}/{split.fragment}"
     parts = [part for piece in text.split("/") for part in piece.replace("@", ":").replace("&", ":").split(":")]
     parts += [value for part in parts for value in part.split("=")]
-    return [url, *(form for part in parts for form in (part, unquote(part)) if len(form) >= SHORTEST_HIDDEN)]
+    return [url, *(form for part in parts for form in (part, unquote(part)))]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from pydantic import Field
 
 from poller.core.errors import Partial, Rejected, Retry
@@ -72,14 +72,22 @@ Ask = Callable[[Sequence[Entry]], Awaitable[Failures]]
 
 
 async def client_of(settings: AwsSinkSettings, tools: Toolbox, service: str, *, region: str | None = None) -> Any:
-    """The client of a sink; `region` is the one that its target names."""
-    return await tools.aws_client(
-        service,
-        region=settings.region or region,
-        profile=settings.profile,
-        role_arn=settings.role_arn,
-        endpoint_url=settings.endpoint_url,
-    )
+    """The client of a sink; `region` is the one that its target names.
+
+    Raises: Retry if there is none; botocore's errors if there is no such profile.
+    """
+    try:
+        return await tools.aws_client(
+            service,
+            region=settings.region or region,
+            profile=settings.profile,
+            role_arn=settings.role_arn,
+            endpoint_url=settings.endpoint_url,
+        )
+    except NoRegionError as error:
+        raise Retry(
+            "no region: the target names none; set region in the sink's table, AWS_DEFAULT_REGION, or the profile's"
+        ) from error
 
 
 async def send_entries(entries: Sequence[Entry], limits: Limits, never: frozenset[str], ask: Ask) -> None:
@@ -172,8 +180,8 @@ async def _sent(request: Sequence[Entry], never: frozenset[str], ask: Ask) -> di
 
 def _meaning(error: ClientError, never: frozenset[str]) -> Retry | Rejected:
     """A request that was refused whole. A parameter that is wrong for all of them, the target, is a person's."""
-    said = str(error.response.get("Error", {}).get("Message", ""))
-    about_the_target = any(word in said for word in ("TopicArn", "QueueUrl", "EventBusName", "EndpointId"))
+    said = str(error.response.get("Error", {}).get("Message", "")).lower()
+    about_the_target = any(word in said for word in ("topicarn", "queueurl", "eventbusname", "endpointid"))
     if bare_code(error) in never and not about_the_target:
         return Rejected(str(error))
     return Retry(str(error), crowded=bool(_CROWDED.search(bare_code(error))))

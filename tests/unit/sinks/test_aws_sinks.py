@@ -8,7 +8,18 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from poller.core.errors import Partial, Rejected, Retry
 from poller.core.samples import sample_event
-from poller.sinks.aws_sinks import Entry, Failures, Limits, failure_of, is_mendable, look, send_entries
+from poller.sinks.aws_sinks import (
+    AwsSinkSettings,
+    Entry,
+    Failures,
+    Limits,
+    client_of,
+    failure_of,
+    is_mendable,
+    look,
+    send_entries,
+)
+from poller.sinks.toolbox import Tools
 from tests.unit.sinks.aws_rig import refused
 
 LIMITS = Limits("the service", entry=1000, request=300)
@@ -106,7 +117,7 @@ async def test_a_request_that_is_refused_for_good_is_made_again_entry_by_entry()
     assert "one of them is too long" in wrong["2"].reason
 
 
-@pytest.mark.parametrize("target", ["TopicArn", "QueueUrl", "EventBusName"])
+@pytest.mark.parametrize("target", ["TopicArn", "QueueUrl", "EventBusName", "'entries.1.member.eventBusName'"])
 async def test_a_target_that_is_wrong_is_tried_again(target: str) -> None:
     """Also where AWS calls it a wrong parameter: it is wrong for every event, and a person mends it."""
     with pytest.raises(Retry):
@@ -153,3 +164,10 @@ async def test_a_look_that_is_denied_is_a_remark_and_any_other_failure_is_one() 
         assert note.startswith("sqs:Look is denied")
     with pytest.raises(ClientError, match="NotFound"):
         await look("sqs:Look", looked(refused("NotFound")))
+
+
+async def test_a_target_that_names_no_region_says_where_to_set_one(tools: Tools, aws_credentials: None) -> None:
+    settings = AwsSinkSettings(name="bus", type="eventbridge")
+    with pytest.raises(Retry, match="set region in the sink's table"):
+        await client_of(settings, tools, "events")
+    await client_of(settings, tools, "events", region="eu-west-1")
