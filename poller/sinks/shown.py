@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from typing import Final
 
+from poller.redaction import SHORTEST_SECRET
+
 EXCERPT: Final = 300
 """Characters of what a far end said that an error shows."""
-SHORTEST_HIDDEN: Final = 4
-"""Characters of a text that is hidden; a shorter one is no secret, and stands in every other word."""
 
 
 def hidden_texts(secrets: Iterable[str]) -> tuple[str, ...]:
     """Secrets as they are looked for: none that is too short, the longest first, so that no part of one is left."""
-    return tuple(sorted({text for text in secrets if len(text) >= SHORTEST_HIDDEN}, key=len, reverse=True))
+    return tuple(sorted({text for text in secrets if len(text) >= SHORTEST_SECRET}, key=len, reverse=True))
 
 
 def one_line(text: str, hidden: Iterable[str] = ()) -> str:
