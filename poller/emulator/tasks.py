@@ -8,9 +8,9 @@ its tasks stop with it.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Final, NamedTuple
 
 from poller.emulator.chance import chance, id_by, uuid_by
@@ -109,7 +109,7 @@ def failed_task(run: Run) -> Task | None:
     return next((task for task in reversed(tasks_of(run)) if task.failure_reason is not None), None)
 
 
-def _scripted(run: Run, scripted: Sequence[FailedTask], begin: int, stop: int, rng: random.Random) -> list[Task]:
+def _scripted(run: Run, scripted: Sequence[FailedTask], begin: int, stop: int, rng: Random) -> list[Task]:
     """The tasks that the script has fail, one after the other; the last one fails as RUNNING ends."""
     of_run = _reason(run.moments)
     slot = (stop - begin) / max(len(scripted), 1)

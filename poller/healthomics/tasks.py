@@ -4,18 +4,17 @@ Read leniently: a task explains an end that was told already, so that a member t
 costs that member and no more. Only GetRunTask and the manifest have a task's reason and message. Pure.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from poller.core.diagnosis import RunTask
 from poller.core.errors import Transient
 from poller.core.runs import Json
 from poller.healthomics.moments import moment_of
-from poller.healthomics.parse import json_object
+from poller.healthomics.parse import json_object, json_of
 from poller.ports import TaskPage
 
 TASK_ID: Final = re.compile(r"[0-9]{1,18}")
@@ -50,8 +49,8 @@ def failed_tasks_in(lines: Iterable[str], run_id: str) -> list[RunTask]:
 
 def _task_in(line: str, run_id: str) -> RunTask | None:
     try:
-        members: Any = json.loads(line, parse_constant=lambda _: None)  # NaN and Infinity are no JSON to others
-    except (ValueError, RecursionError):
+        members = json_of(line)
+    except ValueError:
         return None
     if not isinstance(members, dict):
         return None

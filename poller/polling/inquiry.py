@@ -14,8 +14,6 @@ from typing import Final, TypeVar
 import anyio
 import structlog
 
-from poller.core import budget
-from poller.core.budget import Budget
 from poller.core.cadence import Pace
 from poller.core.diagnosis import DiagnosisTerms, Findings, LogExcerpt, RunTask, first_to_fail, of_this_life
 from poller.core.errors import Blind, Denied, RunGone, ServiceError, Throttled, Transient
@@ -23,6 +21,7 @@ from poller.core.events import Event
 from poller.core.excerpts import shortened
 from poller.core.runs import Json
 from poller.foundation import Foundation
+from poller.polling.spending import Spending
 from poller.ports import RunService
 from poller.redaction import redact
 
@@ -104,21 +103,16 @@ class Inquiries:
         self.terms = terms
         self.clock = foundation.clock
         self.tally = foundation.tally
-        now = self.clock.monotonic()
+        remembered = {operation: rate for operation, rate in rates.items() if operation in REMEMBERED}
         ceiling = min(pace.ceiling, CALLS_PER_SECOND)
-        self.budgets: dict[str, Budget] = {
-            operation: budget.open_budget(
-                ceiling, now, remembered=rates.get(operation) if operation in REMEMBERED else None
-            )
-            for operation in OPERATIONS
-        }
+        self.spending = Spending(OPERATIONS, foundation, ceiling=ceiling, rates=remembered)
         self._denied: dict[str, tuple[float, Denied]] = {}
         self._allowed: dict[str, float] = {}
 
     @property
     def rates(self) -> dict[str, float]:
         """The learned calls per second, as the record keeps them."""
-        return {operation: round(self.budgets[operation].rate, 3) for operation in REMEMBERED}
+        return {operation: rate for operation, rate in self.spending.rates.items() if operation in REMEMBERED}
 
     async def look_into(self, failed: Event, attempt: int, *, last: bool) -> Findings:
         """All that can be found out about a run.
@@ -184,7 +178,7 @@ class Inquiries:
         if not uuid:
             return findings.missing("manifest: not asked: the run's uuid is not known")
         try:
-            ask = partial(self.service.failed_tasks_in_manifest, asking.run_id, uuid, spend=self._spend)
+            ask = partial(self.service.failed_tasks_in_manifest, asking.run_id, uuid, spend=self.spending.spend)
             tasks = await self._read_logs(ask)
             if tasks is None and asking.is_patient:
                 raise NotYet("not there", "there is no manifest of the run yet", operation="GetLogEvents")
@@ -212,7 +206,9 @@ class Inquiries:
         since, until = (None, None) if task is not None else asking.lived
         number = self.terms.log_lines
         try:
-            ask = partial(self.service.last_log_lines, stream, number, since=since, until=until, spend=self._spend)
+            ask = partial(
+                self.service.last_log_lines, stream, number, since=since, until=until, spend=self.spending.spend
+            )
             lines = await self._read_logs(ask)
             if not lines and task is None and asking.is_patient:
                 raise NotYet("not there", "there is no log of the engine yet", operation="GetLogEvents")
@@ -235,7 +231,7 @@ class Inquiries:
     async def _call(self, operation: str, ask: Callable[[], Awaitable[T]]) -> T:
         """One call, once the budget allows it."""
         self._check_that_it_may_be_asked(operation)
-        await self._spend(operation)
+        await self.spending.spend(operation)
         return await self._guarded(operation, ask, LONGEST_CALL)
 
     async def _guarded(self, operation: str, ask: Callable[[], Awaitable[T]], longest: float) -> T:
@@ -253,8 +249,7 @@ class Inquiries:
             else:
                 self.tally.add("looks_failed", operation=operation, error=error.code)
             if isinstance(error, Throttled):
-                self.budgets[operation] = budget.throttled(self.budgets[operation], self.clock.monotonic(), sent)
-                self.tally.add("throttles", operation=operation)
+                self.spending.throttled(operation, sent)
             if isinstance(error, Denied):
                 self._remember(operation, error)
             raise
@@ -272,19 +267,6 @@ class Inquiries:
         until, error = self._denied.get(operation, (float("-inf"), None))
         if error is not None and self.clock.monotonic() < until:
             raise Denied(error.code, error.message, operation=error.operation)
-
-    async def _spend(self, operation: str) -> None:
-        """Wait until one call of this operation may be made, and take it from its budget."""
-        while (seconds := budget.wait_seconds(self.budgets[operation], self.clock.monotonic())) > 0:
-            self._note(operation, waiting=True)
-            await self.clock.sleep(seconds)
-        self._note(operation, waiting=False)
-        self.budgets[operation] = budget.take(self.budgets[operation], self.clock.monotonic())
-        self.tally.add("calls", operation=operation)
-
-    def _note(self, operation: str, *, waiting: bool) -> None:
-        """A budget grows only while calls wait for it."""
-        self.budgets[operation] = budget.held_back(self.budgets[operation], self.clock.monotonic(), waiting=waiting)
 
 
 def _counted(number: int, what: str) -> str:

@@ -13,8 +13,6 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from poller.core import budget
-from poller.core.budget import Budget
 from poller.core.cadence import Pace
 from poller.core.errors import Denied, ServiceError, Throttled
 from poller.core.runs import KnownRun
@@ -22,6 +20,7 @@ from poller.core.statuses import ENDS
 from poller.core.vanishing import Reading, manifest_pause
 from poller.foundation import Foundation
 from poller.polling.access import Access
+from poller.polling.spending import Spending
 from poller.ports import Manifest, RunService
 
 log = structlog.get_logger("poller.polling")
@@ -61,11 +60,7 @@ class Manifests:
         self.clock = foundation.clock
         self.chance = foundation.chance
         self.tally = foundation.tally
-        now = self.clock.monotonic()
-        self.budgets: dict[str, Budget] = {
-            operation: budget.open_budget(pace.ceiling, now, remembered=rates.get(operation))
-            for operation in OPERATIONS
-        }
+        self.spending = Spending(OPERATIONS, foundation, ceiling=pace.ceiling, rates=rates)
         self._wanted: dict[str, _Wanted] = {}
         self._denied: dict[str, tuple[float, str]] = {}
         self._under_way = 0
@@ -74,7 +69,7 @@ class Manifests:
     @property
     def rates(self) -> dict[str, float]:
         """The learned calls per second, as the record keeps them."""
-        return {operation: round(one.rate, 3) for operation, one in self.budgets.items()}
+        return self.spending.rates
 
     def want(self, known: KnownRun) -> None:
         """Ask for the manifest of this incarnation until it is there or `forget`; it may be wanted already."""
@@ -138,7 +133,9 @@ class Manifests:
         sent = self.clock.monotonic()
         try:
             with anyio.move_on_after(LONGEST_READ) as limit:
-                found = await self.service.manifest(run_id, uuid=wanted.uuid, created=wanted.created, spend=self._spend)
+                found = await self.service.manifest(
+                    run_id, uuid=wanted.uuid, created=wanted.created, spend=self.spending.spend
+                )
                 wanted.reading = self._judge(wanted.reading, found)
             if limit.cancelled_caught:
                 wanted.reading = self._again(wanted.reading, f"no answer within {LONGEST_READ:g} s")
@@ -149,10 +146,8 @@ class Manifests:
             say = log.warning if error.operation else log.info  # without one nothing was asked: so it is set up
             say("manifest.denied", detail=str(error), then="how runs ended that are gone is not told")
         except ServiceError as error:
-            if isinstance(error, Throttled) and error.operation in self.budgets:
-                cut = budget.throttled(self.budgets[error.operation], self.clock.monotonic(), sent)
-                self.budgets[error.operation] = cut
-                self.tally.add("throttles", operation=error.operation)
+            if isinstance(error, Throttled):
+                self.spending.throttled(error.operation, sent)
             self.tally.add("looks_failed", operation=error.operation, error=error.code)
             log.debug("manifest.failed", run=run_id, error=error.code, detail=error.message)
             wanted.reading = self._again(wanted.reading, str(error))
@@ -178,19 +173,6 @@ class Manifests:
 
     def _again(self, before: Reading, said: str) -> Reading:
         return Reading(before.asked + 1, said=f"manifest: {said} at {self.clock.now().isoformat()}")
-
-    async def _spend(self, operation: str) -> None:
-        """Wait until one call of this operation may be made, and take it from its budget."""
-        while (seconds := budget.wait_seconds(self.budgets[operation], self.clock.monotonic())) > 0:
-            self._note(operation, waiting=True)
-            await self.clock.sleep(seconds)
-        self._note(operation, waiting=False)
-        self.budgets[operation] = budget.take(self.budgets[operation], self.clock.monotonic())
-        self.tally.add("calls", operation=operation)
-
-    def _note(self, operation: str, *, waiting: bool) -> None:
-        """A budget grows only while calls wait for it."""
-        self.budgets[operation] = budget.held_back(self.budgets[operation], self.clock.monotonic(), waiting=waiting)
 
     def _wake(self) -> None:
         event, self._changed = self._changed, anyio.Event()

@@ -66,7 +66,7 @@ def test_why_a_run_failed_is_what_was_found_out_or_what_its_code_means() -> None
     run.take(sample_event("diagnosed"))
     assert run.why is not None
     assert run.why.startswith("ALIGN_READS: OUT_OF_MEMORY_ERROR: ")
-    assert (run.code, run.status, run.note, run.events) == (ExitCode.FAILED, "FAILED", "SERVICE_ERROR", 2)
+    assert (run.code, run.status, run.note) == (ExitCode.FAILED, "FAILED", "SERVICE_ERROR")
     assert Followed("1").why is None
 
 

@@ -35,14 +35,16 @@ async def test_the_daemon_tells_how_an_evicted_run_ended(
     async with stage.running():
         await until(lambda: len(stage.sent("told.jsonl")) == 1)
         emulator.evict(run)
-        await until(lambda: len(stage.sent("told.jsonl")) == 2)
-    running, failed = (json.loads(line) for line in stage.sent("told.jsonl"))
+        await until(lambda: len(stage.sent("told.jsonl")) == 3)
+    running, failed, diagnosed = (json.loads(line) for line in stage.sent("told.jsonl"))
     assert (running["type"], failed["type"]) == ("healthomics.run.running", "healthomics.run.failed")
     assert failed["time"] == failed["data"]["stop_time"] == "2026-11-23T08:15:00.908Z"
     data: dict[str, Any] = failed["data"]
     assert (data["recovered_from"], data["failure_reason"]) == ("manifest", "RUN_TASK_FAILED")
     assert (data["run_uuid"], data["name"]) == (LIFE, "sample-42")
     assert data["evidence"][-1] == f"manifest: FAILED in manifest/run/{run}/{LIFE}"
+    assert diagnosed["type"] == "healthomics.run.diagnosed"
+    assert diagnosed["data"]["diagnosis"]["evidence"][-1] == "manifest: 0 tasks failed"
 
 
 async def test_the_library_finds_the_end_of_a_run_that_it_never_saw(

@@ -247,19 +247,20 @@ def _twins(scopes: "Sequence[_Scope]") -> list[Finding]:
     return findings
 
 
+async def _freely(_: str) -> None:
+    """One call of each kind is made, whatever the budgets."""
+
+
 async def _manifests(service: "HealthOmics") -> list[Finding]:
     """Whether manifests can be read: a rung of the ladder that a run is gone without, so nothing here is a failure."""
     from poller.core.errors import Denied, ServiceError
     from poller.healthomics.service import NOT_ASKED
 
-    async def spend(_: str) -> None:
-        """One call of each kind is made, whatever the budgets."""
-
     found: list[Finding] = []
     for operation, uuid in (("GetLogEvents", PROBE_UUID), ("DescribeLogStreams", None)):
         cost = COSTS[operation]
         try:
-            await _within(service.manifest(PROBE_RUN, uuid=uuid, spend=spend))
+            await _within(service.manifest(PROBE_RUN, uuid=uuid, spend=_freely))
         except Denied as error:
             if error.code == NOT_ASKED:
                 hint = "set [aws] logs_endpoint_url or AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"
@@ -299,15 +300,12 @@ async def _diagnosis(service: "HealthOmics", settings: "DiagnosisSettings") -> l
     from poller.core.errors import RunGone, ServiceError
     from poller.healthomics.service import NOT_ASKED
 
-    async def spend(_: str) -> None:
-        """One call of each kind is made, whatever the budgets."""
-
     asked: dict[str, Callable[[], Awaitable[object]]] = {}
     if settings.enabled:
         asked["ListRunTasks"] = lambda: service.list_failed_tasks(PROBE_RUN)
         asked["GetRunTask"] = lambda: service.get_run_task(PROBE_RUN, PROBE_TASK)
     if settings.log_lines:
-        asked["logs of tasks"] = lambda: service.last_log_lines(PROBE_STREAM, 1, spend=spend)
+        asked["logs of tasks"] = lambda: service.last_log_lines(PROBE_STREAM, 1, spend=_freely)
     found = []
     for what, ask in asked.items():
         try:
