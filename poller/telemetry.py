@@ -23,8 +23,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from poller.redaction import redact
 
 NOISY: Final = (
-    "aiobotocore", "aiohttp.access", "alembic", "asyncio", "boto3", "botocore", "markdown_it", "s3transfer",
-    "sqlalchemy", "urllib3",
+    "aiobotocore", "aiohttp.access", "alembic", "apprise", "asyncio", "boto3", "botocore", "markdown_it", "requests",
+    "s3transfer", "sqlalchemy", "urllib3",
 )  # fmt: skip
 """Loggers that are heard from WARNING on, whatever our level: botocore's DEBUG prints signed requests whole."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -25,6 +25,7 @@ class Outcome:
     """Of one delivery: acknowledged if there is no `error`; never to be tried again if `rejected` or `expired`.
 
     What expired was not sent, and says nothing of the far end. `crowded` failed because it was too much at once.
+    `beside` failed in one send with another one before it: of the far end that says nothing more.
     """
 
     delivery: Delivery
@@ -33,6 +34,7 @@ class Outcome:
     after: timedelta | None = None
     expired: bool = False
     crowded: bool = False
+    beside: bool = False
 
 
 async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event], seconds: float) -> list[Outcome]:
@@ -40,6 +42,14 @@ async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event]
 
     A batch that is rejected whole is sent again one by one, so that one bad event takes no other with it.
     """
+    outcomes = await _attempted(sink, batch, events, seconds)
+    failed = [place for place, outcome in enumerate(outcomes) if outcome.error is not None and not outcome.rejected]
+    for place in failed[1:]:
+        outcomes[place] = replace(outcomes[place], beside=True)
+    return outcomes
+
+
+async def _attempted(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event], seconds: float) -> list[Outcome]:
     try:
         with anyio.move_on_after(seconds) as limit:
             await _send(sink, events)

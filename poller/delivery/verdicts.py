@@ -76,7 +76,8 @@ class Judge:
                 outcome=None if outcome.expired else ending,
             )
         self._failing_lanes.add(delivery.lane)
-        if len(self._failing_lanes) > 1 or self.breaker.failures < OPENS_AFTER - 1:  # one run alone may be poison
+        alone = len(self._failing_lanes) == 1 and self.breaker.failures >= OPENS_AFTER - 1  # one run may be poison
+        if not outcome.beside and not alone:
             self.breaker = failed(self.breaker, now, self.chance(), after=outcome.after)
         if delivery.id in self._successes_at or len(self._successes_at) < MOST_REMEMBERED:
             self._successes_at[delivery.id] = self.breaker.successes

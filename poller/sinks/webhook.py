@@ -5,16 +5,13 @@ event's id, the same at every attempt, for receivers that drop what they had alr
 """
 
 import base64
-import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
-import anyio
 from pydantic import AfterValidator, Field
 
 from poller.core.errors import Rejected, Retry
@@ -23,21 +20,15 @@ from poller.core.values import Secret
 from poller.ports.sinks import Preview, Toolbox
 from poller.redaction import MASK
 from poller.sinks.addresses import literal, refusal
+from poller.sinks.answers import CROWDED, drain, retry_after
 from poller.sinks.connections import Connection, ConnectionSettings
 from poller.sinks.formats import HttpFormattedSettings, KeyProblem, Rendered, formatter, header_problem
+from poller.sinks.shown import hidden_texts, shown
 from poller.sinks.signing import PREFIX, Secrets, Signer
 from poller.version import __version__
 
 POISON: Final = frozenset({400, 410, 413, 422})
 """Statuses that no retry mends: the far end has read this event and will not have it (DESIGN 9)."""
-CROWDED: Final = frozenset({429, 503})
-"""Statuses of a far end that has too much to do: fewer sends at once."""
-READ_LIMIT: Final = 2048
-"""Bytes of an answer that are read: enough to say what is wrong, too few to hurt."""
-EXCERPT: Final = 300
-"""Characters of an answer that an error shows."""
-DRAIN_SECONDS: Final = 0.5
-"""How long the rest of an answer is waited for, once its status is known; a later rest costs a new connection."""
 
 
 def _url(text: str) -> str:
@@ -142,11 +133,11 @@ class WebhookSink:
                     **options,
                 ) as answer:
                     if 200 <= answer.status < 300:
-                        await _drain(answer)
+                        await drain(answer)
                     else:
-                        raise self._failure(answer, await _drain(answer))
+                        raise self._failure(answer, await drain(answer))
             except aiohttp.ClientError as error:
-                problem = self._shown(getattr(error, "message", "") or str(error))
+                problem = shown(getattr(error, "message", "") or str(error), self._hidden)
                 failed = f"{self._host}: {type(error).__name__}: {problem}"
             else:
                 continue
@@ -182,49 +173,15 @@ class WebhookSink:
             said = f"redirects to {target or 'nowhere'}, which is not followed: put the final address into url"
         else:
             said = body.decode(errors="replace")
-        text = f"{self._host} answered {answer.status}: {self._shown(said)}".rstrip(": ")
+        text = f"{self._host} answered {answer.status}: {shown(said, self._hidden)}".rstrip(": ")
         if answer.status in POISON:
             return Rejected(text)
-        after = _retry_after(answer.headers.get("Retry-After"), self._tools.clock.now())
+        after = retry_after(answer.headers.get("Retry-After"), self._tools.clock.now())
         return Retry(text, after=after, crowded=answer.status in CROWDED)
 
-    def _shown(self, text: str) -> str:
-        """Text of the far end as one line that can be shown: no secrets that it echoes, no control characters."""
-        for hidden in self._hidden:
-            text = text.replace(hidden, "***")
-        line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-        return line if len(line) <= EXCERPT else line[:EXCERPT] + "…"
 
-
-async def _drain(answer: aiohttp.ClientResponse) -> bytes:
-    """The beginning of an answer's body. Reading it lets the connection be used again; one that hangs is dropped."""
-    body = b""
-    if not answer.content.at_eof():
-        with anyio.move_on_after(DRAIN_SECONDS):
-            try:
-                while len(body) < READ_LIMIT and (chunk := await answer.content.read(READ_LIMIT - len(body))):
-                    body += chunk
-            except aiohttp.ClientError:
-                pass  # the status is known, and it is what counts
-    return body
-
-
-def _retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """`Retry-After` as a wait: seconds, or the time until an HTTP date; None for what is neither."""
-    if value is None:
-        return None
-    value = value.strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return timedelta(seconds=int(value))
-    try:
-        until = parsedate_to_datetime(value)
-        return max(timedelta(0), until.replace(tzinfo=until.tzinfo or UTC) - now)
-    except (TypeError, ValueError, OverflowError, IndexError):
-        return None
-
-
-def _hidden_texts(settings: WebhookSettings) -> list[str]:
-    """Everything secret in the settings, longest first, as it could be echoed: whole, or without its scheme."""
+def _hidden_texts(settings: WebhookSettings) -> tuple[str, ...]:
+    """Everything secret in the settings, as it could be echoed: whole, or without its scheme."""
     texts: set[str] = set()
     for secret in settings.secret or ():
         whole = secret.get_secret_value()
@@ -236,4 +193,4 @@ def _hidden_texts(settings: WebhookSettings) -> list[str]:
         texts |= {value.get_secret_value(), value.get_secret_value().partition(" ")[2]}
     query: Any = urlsplit(settings.url).query
     texts.add(query)
-    return sorted((text for text in texts if text), key=len, reverse=True)
+    return hidden_texts(texts)

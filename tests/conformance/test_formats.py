@@ -13,13 +13,18 @@ from pydantic import Field, create_model
 from standardwebhooks import Webhook
 
 from poller.core.samples import sample_event
+from poller.sinks.exec import ExecSink
 from poller.sinks.file import FileSink
 from poller.sinks.formats import formatter
 from poller.sinks.sns import SnsSink
+from poller.sinks.sqs import SqsSink
 from poller.sinks.stdout import StdoutSink
 from poller.sinks.webhook import WebhookSink
 from poller.testing.sinks import Rig, SinkConformance
-from tests.conformance.test_sinks import AWS_SECRET, SECRET, RigMaker, file_rig, sns_rig, stdout_rig, webhook_rig
+from tests.conformance.aws_far_ends import AWS_SECRET, sns_rig, sqs_rig
+from tests.conformance.exec_far_end import exec_rig
+from tests.conformance.far_ends import RigMaker
+from tests.conformance.test_sinks import SECRET, file_rig, stdout_rig, webhook_rig
 
 TEMPLATE = '{"what": {{ kind | tojson }}, "event": {{ event | tojson }}}'
 """One line of JSON for any event, which tells all that it says."""
@@ -81,6 +86,16 @@ class TestWebhookBinary(SinkConformance):
 class TestSnsFormats(Formats):
     make = staticmethod(sns_rig)
     kind = SnsSink
+
+
+class TestSqsFormats(Formats):
+    make = staticmethod(sqs_rig)
+    kind = SqsSink
+
+
+class TestExecFormats(Formats):
+    make = staticmethod(exec_rig)
+    kind = ExecSink
 
 
 class TestFileFormats(Formats):

@@ -4,20 +4,15 @@ import asyncio
 import fcntl
 import json
 import os
-import ssl
 import sys
 import tomllib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from time import monotonic
 from types import SimpleNamespace
 from typing import Any, ClassVar
-from uuid import uuid4
 
 import pytest
-from aiohttp import web
 from pydantic import Field
 
 from poller.core.errors import Rejected, Retry
@@ -25,166 +20,39 @@ from poller.core.events import Event
 from poller.core.samples import sample_event
 from poller.core.values import SinkSettings
 from poller.sinks import stdout as stdout_module
+from poller.sinks.apprise import AppriseSink
 from poller.sinks.callback import CallbackSink
+from poller.sinks.eventbridge import EventbridgeSink
+from poller.sinks.exec import ExecSink
 from poller.sinks.file import FileSink
 from poller.sinks.registry import load_sink, sink_types
+from poller.sinks.slack import SlackSink
 from poller.sinks.sns import SnsSink
+from poller.sinks.sqs import SqsSink
 from poller.sinks.stdout import StdoutSink
-from poller.sinks.toolbox import Tools
 from poller.sinks.webhook import WebhookSink
 from poller.testing import sinks as suite
 from poller.testing.sinks import Answer, Rig, SinkConformance
+from tests.conformance.aws_far_ends import (
+    AWS_SECRET,
+    eventbridge_rig,
+    moto_bus_rig,
+    moto_queue_rig,
+    moto_topic_rig,
+    sns_rig,
+    sqs_rig,
+)
+from tests.conformance.chat_far_ends import apprise_rig, slack_bot_rig, slack_webhook_rig
+from tests.conformance.exec_far_end import exec_rig
+from tests.conformance.far_ends import HttpFarEnd, RigMaker, made, tools_in
 from tests.unit.sinks.authority import Authority
 
 SECRET = "whsec_c2l4dGVlbi1ieXRlcy1hdC1sZWFzdA=="
 NEW_SECRET = "whsec_bmV3ZXItc2VjcmV0LW9mLW91cnM="
 TOKEN = "tok-5f0c9a77"
-AWS_SECRET = "aws-secret-2b7c6b1d"
-
-
-class SystemClock:
-    """Real time."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-@asynccontextmanager
-async def tools_in(directory: Path) -> AsyncIterator[Tools]:
-    tools = Tools(SystemClock(), directory)
-    try:
-        yield tools
-    finally:
-        await tools.close()
-
-
-def made(kind: type[Any], table: Mapping[str, Any], tools: Tools) -> Any:
-    return kind(kind.settings_model.model_validate(dict(table)), tools)
 
 
 # far ends
-
-
-class HttpFarEnd:
-    """A real HTTP server on loopback; its error pages repeat the request's headers, as some do."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self._bodies: list[bytes] = []
-        self._answer: Answer = "taken"
-        self._reached = asyncio.Event()
-        self._released = asyncio.Event()
-
-    async def received(self) -> Sequence[bytes]:
-        return self._bodies
-
-    def answers(self, answer: Answer) -> None:
-        self._answer = answer
-        self._released.set()
-        self._released, self._reached = asyncio.Event(), asyncio.Event()
-
-    async def reached(self) -> None:
-        await self._reached.wait()
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        body = await self.body_of(request)
-        answer, released = self._answer, self._released
-        if answer == "hang":
-            self._reached.set()
-            await released.wait()
-        elif answer == "reset":
-            assert request.transport is not None
-            request.transport.abort()
-        elif answer == "taken" and body is not None:
-            self._bodies.append(body)
-        return self.respond(answer, request)
-
-    async def body_of(self, request: web.Request) -> bytes | None:
-        return await request.read()
-
-    def respond(self, answer: Answer, request: web.Request) -> web.StreamResponse:
-        status = {"taken": 204, "poison": 422}.get(answer, 503)
-        return web.Response(status=status, text=None if status == 204 else f"no: {dict(request.headers)}")
-
-    @asynccontextmanager
-    async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self.handle)
-        runner = web.AppRunner(application, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/"
-        try:
-            yield
-        finally:
-            self._released.set()
-            await runner.cleanup()
-
-
-class SnsByHand(HttpFarEnd):
-    """SNS as far as Publish goes, with the answers that moto cannot be made to give."""
-
-    async def body_of(self, request: web.Request) -> bytes | None:
-        form = await request.post()
-        return str(form["Message"]).encode() if form["Action"] == "Publish" else None
-
-    def respond(self, answer: Answer, request: web.Request) -> web.StreamResponse:
-        if answer == "taken":
-            return web.Response(text="<R><PublishResult/><GetTopicAttributesResult/></R>")
-        status, code = (400, "InvalidParameter") if answer == "poison" else (503, "ServiceUnavailable")
-        words = f"<Error><Code>{code}</Code><Message>Invalid parameter: Message Reason: no</Message></Error>"
-        return web.Response(status=status, text=f"<ErrorResponse>{words}</ErrorResponse>")
-
-
-class MotoTopic:
-    """A topic of moto, with a queue that subscribes to it."""
-
-    def __init__(self, sns: Any, sqs: Any, name: str) -> None:
-        self.sns, self.sqs, self.name = sns, sqs, name
-        self.arn = f"arn:aws:sns:us-east-1:123456789012:{name}"
-        self._bodies: list[bytes] = []
-        self._queue = ""
-        self._topic: Any = None
-
-    async def make(self) -> None:
-        fifo = {"FifoTopic": "true", "ContentBasedDeduplication": "false"}
-        created = await self.sns.create_topic(Name=self.name, Attributes=fifo if self.name.endswith(".fifo") else {})
-        assert created["TopicArn"] == self.arn
-        queue = {"FifoQueue": "true"} if self.name.endswith(".fifo") else {}
-        self._queue = (await self.sqs.create_queue(QueueName=self.name, Attributes=queue))["QueueUrl"]
-        await self.sns.subscribe(
-            TopicArn=self.arn,
-            Protocol="sqs",
-            Endpoint=self.arn.replace(":sns:", ":sqs:"),
-            Attributes={"RawMessageDelivery": "true"},
-        )
-
-    async def received(self) -> Sequence[bytes]:
-        while messages := (await self.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10)).get(
-            "Messages"
-        ):
-            for message in messages:
-                self._bodies.append(message["Body"].encode())
-                await self.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return self._bodies
-
-    def answers(self, answer: Answer) -> None:
-        from moto.sns.models import sns_backends
-
-        backend = sns_backends["123456789012"]["us-east-1"]
-        if answer == "down":
-            self._topic = backend.topics.pop(self.arn)
-        elif answer == "taken" and self.arn not in backend.topics:
-            backend.topics[self.arn] = self._topic
-
-    async def reached(self) -> None:
-        raise NotImplementedError
 
 
 class CallbackFarEnd:
@@ -306,8 +174,6 @@ class DiskFarEnd:
 
 # rigs
 
-RigMaker = Callable[[type[Any], Path], AbstractAsyncContextManager[Rig]]
-
 
 @asynccontextmanager
 async def webhook_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
@@ -341,27 +207,6 @@ async def mutual_tls_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]
             "ca_file": "ca.pem",
         }
         yield Rig(made(kind, table, tools), far_end, table, (SECRET, NEW_SECRET, TOKEN))
-
-
-@asynccontextmanager
-async def sns_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
-    far_end = SnsByHand()
-    async with far_end.serving(), tools_in(directory) as tools:
-        arn = "arn:aws:sns:eu-west-1:123456789012:runs"
-        table = {"name": "topic", "type": "sns", "topic_arn": arn, "endpoint_url": far_end.url}
-        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,))
-
-
-@asynccontextmanager
-async def moto_rig(kind: type[Any], directory: Path, url: str, suffix: str) -> AsyncIterator[Rig]:
-    async with tools_in(directory) as tools:
-        sns = await tools.aws_client("sns", region="us-east-1", endpoint_url=url)
-        sqs = await tools.aws_client("sqs", region="us-east-1", endpoint_url=url)
-        far_end = MotoTopic(sns, sqs, f"runs-{uuid4().hex}{suffix}")
-        await far_end.make()
-        table = {"name": "topic", "type": "sns", "topic_arn": far_end.arn, "endpoint_url": url}
-        lacks: dict[Answer, str] = dict.fromkeys(("poison", "hang", "reset"), "moto always answers, see TestSnsByHand")
-        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,), lacks)
 
 
 @asynccontextmanager
@@ -429,19 +274,95 @@ class TestSnsByHand(SinkConformance):
             yield rig
 
 
+class ReplaysThroughFifo:
+    """FIFO drops what it had in the last five minutes: not what somebody wants sent once more."""
+
+    async def test_what_is_sent_twice_arrives_once_and_a_replay_arrives(self, rig: Rig) -> None:
+        event = sample_event("failed")
+        for replay in (None, None, "r-1", "r-1", "r-2"):
+            await rig.sink.send([Event(event.body, replay=replay)])
+        assert list(await rig.far_end.received()) == [event.body] * 3
+
+
 @pytest.mark.service
 class TestSnsStandard(SinkConformance):
     @pytest.fixture
     async def rig(self, tmp_path: Path, moto_url: str) -> AsyncIterator[Rig]:
-        async with moto_rig(SnsSink, tmp_path, moto_url, "") as rig:
+        async with moto_topic_rig(SnsSink, tmp_path, moto_url, "") as rig:
             yield rig
 
 
 @pytest.mark.service
-class TestSnsFifo(SinkConformance):
+class TestSnsFifo(SinkConformance, ReplaysThroughFifo):
     @pytest.fixture
     async def rig(self, tmp_path: Path, moto_url: str) -> AsyncIterator[Rig]:
-        async with moto_rig(SnsSink, tmp_path, moto_url, ".fifo") as rig:
+        async with moto_topic_rig(SnsSink, tmp_path, moto_url, ".fifo") as rig:
+            yield rig
+
+
+class TestSqsByHand(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with sqs_rig(SqsSink, tmp_path) as rig:
+            yield rig
+
+
+@pytest.mark.service
+class TestSqsStandard(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path, moto_url: str) -> AsyncIterator[Rig]:
+        async with moto_queue_rig(SqsSink, tmp_path, moto_url, "") as rig:
+            yield rig
+
+
+@pytest.mark.service
+class TestSqsFifo(SinkConformance, ReplaysThroughFifo):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path, moto_url: str) -> AsyncIterator[Rig]:
+        async with moto_queue_rig(SqsSink, tmp_path, moto_url, ".fifo") as rig:
+            yield rig
+
+
+class TestEventBridgeByHand(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with eventbridge_rig(EventbridgeSink, tmp_path) as rig:
+            yield rig
+
+
+@pytest.mark.service
+class TestEventBridge(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path, moto_url: str) -> AsyncIterator[Rig]:
+        async with moto_bus_rig(EventbridgeSink, tmp_path, moto_url) as rig:
+            yield rig
+
+
+class TestSlackWebhook(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with slack_webhook_rig(SlackSink, tmp_path) as rig:
+            yield rig
+
+
+class TestSlackBot(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with slack_bot_rig(SlackSink, tmp_path) as rig:
+            yield rig
+
+
+class TestApprise(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with apprise_rig(AppriseSink, tmp_path) as rig:
+            yield rig
+
+
+class TestExec(SinkConformance):
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with exec_rig(ExecSink, tmp_path) as rig:
             yield rig
 
 
@@ -544,11 +465,13 @@ class AcknowledgesFirst:
 class DoesNotWait:
     """Looks away after a moment, and takes silence for an answer."""
 
+    left: ClassVar[list["asyncio.Task[Any]"]] = []
+
     async def send(self, events: Sequence[Event]) -> None:
         sending = asyncio.ensure_future(super().send(events))  # type: ignore[misc]
         await asyncio.wait([sending], timeout=0.05)
         if not sending.done():
-            sending.cancel()
+            self.left.append(sending)
             return
         await sending
 
@@ -665,6 +588,11 @@ FAULTS: Mapping[type, str] = {
 RIGS: Mapping[type, RigMaker] = {
     WebhookSink: webhook_rig,
     SnsSink: sns_rig,
+    SqsSink: sqs_rig,
+    EventbridgeSink: eventbridge_rig,
+    SlackSink: slack_bot_rig,
+    AppriseSink: apprise_rig,
+    ExecSink: exec_rig,
     CallbackSink: callback_rig,
     StdoutSink: stdout_rig,
     FileSink: file_rig,
@@ -677,8 +605,17 @@ NO_SUCH_FAULT = {
     (ShowsItsSecret, FileSink): "it has no secrets",
     (ShowsItsSecret, StdoutSink): "it has no secrets",
     (SendsHalfABatch, WebhookSink): "it has no batches",
-    (SendsHalfABatch, SnsSink): "it has no batches",
     (SendsHalfABatch, CallbackSink): "it has no batches",
+    (SendsHalfABatch, SlackSink): "it has no batches",
+    (SendsHalfABatch, ExecSink): "it has no batches",
+    (SendsHalfABatch, AppriseSink): "it has no batches",
+    (NeverRejects, AppriseSink): "it rejects nothing",
+    (ChangesBytes, AppriseSink): "it sends a message of its own",
+    (EscapesLetters, AppriseSink): "it sends a message of its own",
+    (CountsAttempts, AppriseSink): "it sends a message of its own",
+    (ChangesBytes, SlackSink): "it draws a message of its own",
+    (EscapesLetters, SlackSink): "it draws a message of its own",
+    (CountsAttempts, SlackSink): "it draws a message of its own",
 }
 TWINS = [
     pytest.param(kind, fault, id=f"{kind.__name__}-{fault.__name__}")
@@ -706,9 +643,12 @@ async def test_the_suite_refuses_a_broken_twin(
     monkeypatch.setattr(suite, "PATIENCE", 2.0)
     with pytest.raises((AssertionError, pytest.fail.Exception, RuntimeError)):
         await run_test(FAULTS[fault], kind, fault, tmp_path / "broken")
-    for task in LeavesTasks.left:
-        task.cancel()
-    LeavesTasks.left.clear()
+    for kept in (LeavesTasks.left, DoesNotWait.left):
+        for task in kept:
+            task.cancel()
+        if kept:
+            await asyncio.wait(kept)
+        kept.clear()
 
 
 def test_every_test_of_the_suite_finds_something() -> None:

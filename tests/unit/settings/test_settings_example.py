@@ -20,10 +20,13 @@ from .conftest import Catalogue
 
 ROOT: Final = Path(__file__).parents[3]
 EXAMPLE: Final = ROOT / "config.example.toml"
-BUILT_IN: Final = ("callback", "file", "sns", "stdout", "webhook")
+BUILT_IN: Final = ("apprise", "callback", "eventbridge", "exec", "file", "slack", "sns", "sqs", "stdout", "webhook")
 ENVIRON: Final = {
     "OMICS_POLLER_TOKEN": "a-token-of-ours",
     "LIMS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "SLACK_WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/x",
+    "SLACK_BOT_TOKEN": "xoxb-0",
+    "MAIL_PASSWORD": "a-password",
     "CLIENT_KEY_PASSWORD": "a-password-of-ours",
     "PROXY_PASSWORD": "another-password-of-ours",
 }
@@ -76,8 +79,10 @@ def test_the_example_is_accepted_with_everything_on(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authorities")
     authority.issue("poller", password=ENVIRON["CLIENT_KEY_PASSWORD"])
     settings = load_settings(path, ENVIRON).settings
-    types = ["stdout", "webhook", "sns", "file", "webhook", "file", "callback"]
-    assert [sink.type for sink in settings.sinks] == types
+    assert [sink.type for sink in settings.sinks] == [
+        "stdout", "webhook", "sns", "sqs", "eventbridge", "slack", "slack", "apprise", "exec", "file", "webhook",
+        "file", "callback",
+    ]  # fmt: skip
     assert settings.aws[0].region == "us-east-1"
 
 

@@ -39,8 +39,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def test_our_own_sinks_load_and_say_what_their_tables_hold() -> None:
-    assert {"callback", "file", "sns", "stdout", "webhook"} <= sink_types().keys()
-    for name in ("callback", "file", "sns", "stdout", "webhook"):
+    ours = {"apprise", "callback", "eventbridge", "exec", "file", "slack", "sns", "sqs", "stdout", "webhook"}
+    assert ours <= sink_types().keys()
+    for name in ours:
         sink = load_sink(name)
         assert sink.__name__ == name.capitalize() + "Sink"
         assert sink.settings_model.__doc__ == f'`type = "{name}"`.'
@@ -53,7 +54,7 @@ def test_a_sink_of_another_package_is_found(install: Install) -> None:
 
 
 def test_an_unknown_type_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r'no sink type "webhok"; did you mean "webhook"\? \(installed: callback, '):
+    with pytest.raises(ConfigError, match=r'no sink type "webhok"; did you mean "webhook"\? \(installed: apprise, '):
         load_sink("webhok")
     with pytest.raises(ConfigError, match=r'no sink type "carrier-pigeon" \(installed: '):
         load_sink("carrier-pigeon")

@@ -21,7 +21,7 @@ from poller.core.deliveries import Delivery
 from poller.core.errors import Rejected, Retry
 from poller.core.samples import sample_event
 from poller.delivery.attempts import attempt
-from poller.sinks import webhook as module
+from poller.sinks import answers
 from poller.sinks.toolbox import Tools
 from poller.sinks.webhook import WebhookSettings, WebhookSink
 from poller.version import __version__
@@ -237,7 +237,7 @@ async def test_an_excerpt_is_short_clean_and_without_secrets(tools: Tools) -> No
 
 
 async def test_an_endless_answer_is_not_read(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "DRAIN_SECONDS", 0.05)
     written = 0
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -259,7 +259,7 @@ async def test_an_endless_answer_is_not_read(tools: Tools, monkeypatch: pytest.M
 async def test_an_answer_whose_body_hangs_is_judged_by_its_status(
     tools: Tools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "DRAIN_SECONDS", 0.05)
     let_go = asyncio.Event()
     hanging: list[str] = []
 
@@ -284,7 +284,7 @@ async def test_an_answer_that_comes_byte_by_byte_is_judged_by_its_status(
     tools: Tools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow drip keeps every single read short: what is limited is the whole."""
-    monkeypatch.setattr(module, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "DRAIN_SECONDS", 0.05)
     ends: list[str] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:
