@@ -13,6 +13,7 @@ import resource
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from benchmarks.delivery import drafts_of
 from benchmarks.processes import figures, start
 from benchmarks.tables import show
 from poller.clock import SystemClock
+from poller.core.drafts import Draft
 from poller.core.routing import Route
 from poller.core.samples import sample_event
 from poller.delivery.dispatcher import Dispatcher
@@ -37,12 +39,25 @@ from poller.telemetry import library_logging
 SINK: Final = "journal"
 GOAL_BYTES: Final = 200e6
 ROUND: Final = 500
+FIRST_RUN: Final = "1000000"
 STEPS: Final = ("pending", "starting", "running", "completed")
 """Events of one run, which are told one after the other."""
 
 
 def record_of(directory: Path) -> SqliteStore:
     return SqliteStore(directory / "record.db")
+
+
+def of_run(draft: Draft, run_id: str) -> Draft:
+    """The event of one run as that of another one."""
+    return replace(
+        draft,
+        id=f"{draft.id}-{run_id}",
+        source=draft.source.replace(FIRST_RUN, run_id),
+        subject=run_id,
+        data={**draft.data, "run_id": run_id, "run_arn": draft.source.replace(FIRST_RUN, run_id)},
+        run_id=run_id,
+    )
 
 
 async def fill(directory: Path, count: int) -> None:
@@ -52,10 +67,11 @@ async def fill(directory: Path, count: int) -> None:
     try:
         now = datetime.now(UTC)
         await store.use_routes([Route(SINK)], now)
+        life = drafts_of([sample_event(step, run_id=FIRST_RUN) for step in STEPS])
         runs = ROUND // len(STEPS)
         for begin in range(0, count // len(STEPS), runs):
-            names = [str(1_000_000 + number) for number in range(begin, begin + runs)]
-            drafts = drafts_of([sample_event(step, run_id=name) for step in STEPS for name in names])
+            names = [str(int(FIRST_RUN) + number) for number in range(begin, begin + runs)]
+            drafts = [of_run(draft, name) for draft in life for name in names]
             await store.commit_round(Round(at=now, scope="bench", drafts=drafts))
     finally:
         await store.close()
