@@ -88,6 +88,7 @@ class SinkSettings(BaseModel):
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        examples=["lims"],
         description="The sink's identity: deliveries are owed to this name.",
     )
     type: str = Field(description="The kind of sink: webhook, sns, stdout, file, or a name that a package adds.")

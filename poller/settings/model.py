@@ -59,11 +59,13 @@ class AwsSettings(Table):
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,63}$",
+        examples=["research"],
         description="Name of this scope in commands and logs; without it the region.",
     )
     region: str | None = Field(
         None,
         pattern=r"^[a-z0-9-]+$",
+        examples=["us-east-1"],
         description="Region of the runs; without it AWS_REGION, AWS_DEFAULT_REGION, or the profile's.",
     )
     profile: str | None = Field(
@@ -72,6 +74,7 @@ class AwsSettings(Table):
     role_arn: str | None = Field(
         None,
         pattern=ROLE_ARN,
+        examples=["arn:aws:iam::123456789012:role/watcher"],
         description="Role to assume with those credentials; renewed before it expires.",
     )
     external_id: str | None = Field(
@@ -166,7 +169,9 @@ class CohortSettings(Table):
     """`[[cohort]]`: runs that are told of as one, once the last of them has ended."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="What it is called in the event: its subject."
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        examples=["plate-7"],
+        description="What it is called in the event: its subject.",
     )
     run_ids: tuple[RunText, ...] = Field((), description="Runs that belong to it: ids, scope:id, or ARNs.")
     run_group_ids: tuple[Annotated[str, Field(pattern=r"^\d{1,18}$")], ...] = Field(

@@ -99,6 +99,8 @@ class Reading:
     def problems_of(self, failed: ValidationError) -> list[Problem]:
         by_path: dict[KeyPath, list[str]] = {}
         for error in failed.errors(include_url=False):
+            if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
+                continue  # of its entries some are wrong, which is said by itself
             path = self.keys.as_written(error["loc"])
             sentence = self.sentences.of(error, path)
             if sentence not in by_path.setdefault(path, []):
@@ -150,7 +152,10 @@ def _without(data: Mapping[str, Any], bad: Iterable[KeyPath]) -> dict[str, Any]:
     for name, index in whole:
         tables = kept.get(str(name))
         if isinstance(tables, list) and isinstance(index, int) and index < len(tables):
-            tables[index] = stand_in(tables[index], index) if name == "sinks" else {}
+            if name == "sinks":
+                tables[index] = stand_in(tables[index], index)
+            else:
+                tables[index] = {"name": f"number-{index + 1}", "run_name": "*"} if name == "cohort" else {}
     return kept
 
 

@@ -1,5 +1,6 @@
 """What is wrong at a place of the configuration, as a sentence: what is expected there, and where a key belongs."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -7,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from poller.core.matching import Match
 from poller.core.values import SinkSettings
-from poller.settings.explain import explain, nearest, quoted
+from poller.settings.explain import LONGEST_SHOWN, explain, nearest, quoted
 from poller.settings.keys import Keys, item_at, model_in, overlap
 from poller.settings.lines import KeyPath
 from poller.settings.matches import meant_by
@@ -55,9 +56,11 @@ class Sentences:
             return sentence
         shown = self.shown(path, error["input"])
         if kind == "string_pattern_mismatch":
-            return f"{shown} {sentence}".strip()
+            example = described.examples[0] if described is not None and described.examples else None
+            return f"{shown} {sentence}".strip() + (f", such as {quoted(example) or example}" if example else "")
         said_already = isinstance(error["input"], str) and shown.strip() in sentence
-        return sentence + (f", and not{shown}" if shown and not said_already else "")
+        whole = kind == "value_error" and not sentence.startswith("expected ")  # says what is there, not what should be
+        return sentence + (f", and not{shown}" if shown and not said_already and not whole else "")
 
     def wrong_shape(self, path: KeyPath, kind: str) -> str | None:
         """What to write where a whole table is not one: `sinks = 5`, `[sinks]`, `[[polling]]`."""
@@ -147,7 +150,7 @@ class Sentences:
         name = item_at(item_at(self.data.get(table), index), "name")
         path = (table, index, "name")
         if isinstance(name, str) and name and self.shown(path, name):
-            return f' "{name}"'
+            return f" {quoted(name) or json.dumps(name[:LONGEST_SHOWN])}"
         return f" number {index + 1}" if len(self.data.get(table, ())) > 1 else ""
 
     def shown(self, path: KeyPath, value: object) -> str:

@@ -39,13 +39,22 @@ class AwsSinkSettings(FormattedSettings, hide_input_in_errors=True):
     """What every sink of AWS can be told: where, as whom, and in which form."""
 
     region: str | None = Field(
-        None, pattern=r"^[a-z0-9-]+$", description="Region to send to; without it the one in the ARN or URL."
+        None,
+        pattern=r"^[a-z0-9-]+$",
+        examples=["us-east-1"],
+        description="Region to send to; without it the one in the ARN or URL.",
     )
     profile: str | None = Field(None, min_length=1, description="Profile of the AWS configuration to send with.")
-    role_arn: str | None = Field(None, pattern=ROLE_ARN, description="Role to assume with those credentials.")
+    role_arn: str | None = Field(
+        None,
+        pattern=ROLE_ARN,
+        examples=["arn:aws:iam::123456789012:role/publisher"],
+        description="Role to assume with those credentials.",
+    )
     endpoint_url: str | None = Field(
         None,
         pattern=r"^https?://[^\s/@]+(/\S*)?$",
+        examples=["http://127.0.0.1:5000"],
         description="Another address of the service: an emulator, a VPC endpoint.",
     )
 

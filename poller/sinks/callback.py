@@ -24,7 +24,9 @@ class CallbackSettings(SinkSettings, hide_input_in_errors=True):
     """`type = "callback"`."""
 
     target: str = Field(
-        pattern=TARGET, description='The callable, "package.module:function"; it is called with each event.'
+        pattern=TARGET,
+        examples=["our_package.events:tell"],
+        description='The callable, "package.module:function"; it is called with each event.',
     )
 
 

@@ -43,9 +43,14 @@ _TIME_BYTES: Final = 14
 class EventBridgeSettings(AwsSinkSettings):
     """`type = "eventbridge"`."""
 
-    event_bus: str = Field("default", pattern=BUS, description="Event bus to put into, by name or ARN.")
+    event_bus: str = Field(
+        "default", pattern=BUS, examples=["runs"], description="Event bus to put into, by name or ARN."
+    )
     endpoint_id: str | None = Field(
-        None, pattern=ENDPOINT_ID, description="Global endpoint to send through; needs the extra [crt]."
+        None,
+        pattern=ENDPOINT_ID,
+        examples=["abcde.veo"],
+        description="Global endpoint to send through; needs the extra [crt].",
     )
 
 

@@ -89,6 +89,7 @@ class SlackSettings(SinkSettings, hide_input_in_errors=True):
     api_url: str = Field(
         "https://slack.com/api/",
         pattern=r"^https?://[^\s/@?#]+/(\S+/)?$",
+        examples=["https://slack.com/api/"],
         description="Another address of Slack's API.",
     )
 

@@ -36,7 +36,9 @@ class SnsSettings(AwsSinkSettings):
     """`type = "sns"`."""
 
     topic_arn: str = Field(
-        pattern=ARN, description="Topic to publish to; a name ending in .fifo keeps the order per run."
+        pattern=ARN,
+        examples=["arn:aws:sns:us-east-1:123456789012:runs.fifo"],
+        description="Topic to publish to; a name ending in .fifo keeps the order per run.",
     )
 
 

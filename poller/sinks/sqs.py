@@ -40,7 +40,9 @@ class SqsSettings(AwsSinkSettings):
     """`type = "sqs"`."""
 
     queue_url: str = Field(
-        pattern=QUEUE_URL, description="Queue to send to; a name ending in .fifo keeps the order per run."
+        pattern=QUEUE_URL,
+        examples=["https://sqs.us-east-1.amazonaws.com/123456789012/runs.fifo"],
+        description="Queue to send to; a name ending in .fifo keeps the order per run.",
     )
 
 

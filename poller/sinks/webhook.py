@@ -43,8 +43,8 @@ def _url(text: str) -> str:
         raise ValueError("expected an address such as https://lims.example.org/hooks")
     if "@" in parts.netloc:
         raise ValueError(
-            "no user or password in the address: write headers = { Authorization = "
-            '"Basic ${…}" } instead, so that no log shows it'
+            "no user or password in the address: give the header Authorization in `headers` instead, so that no log "
+            "shows it"
         )
     if (address := literal(host)) is not None and (why := refusal(address)) is not None:
         raise ValueError(why)

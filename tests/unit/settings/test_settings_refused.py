@@ -471,6 +471,37 @@ def test_what_is_wrong_by_itself_is_not_held_against_its_neighbours(load: Load) 
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[cohort]]\nname = "a"\nrun_nmae = "x*"\n', '3 [[cohort]] "a" run_nmae: no such key; did you mean run_name?'),
+        ('[[cohort]]\nname = "a"\nrun_name = "x*"\nexpected = 0\n', '4 [[cohort]] "a" expected: must be at least 1'),
+        (SINK + 'retry_waits = ["x"]\n', '5 [[sinks]] "lims" retry_waits[0]: expected a duration'),
+    ],
+)
+def test_what_one_mistake_leaves_is_no_second_one(text: str, said: str, load: Load) -> None:
+    """What is taken out since it is wrong is not told as missing, and a list whose entries are wrong is not empty."""
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"config.toml:{said}")
+
+
+def test_a_name_with_a_line_break_keeps_its_sentence_in_one_line(load: Load) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load('[[sinks]]\nname = "a\\nb"\ntype = "topic"\ntopic_arn = "arn:aws:sns:x"\n')
+    assert str(caught.value).splitlines() == [
+        r'config.toml:2 [[sinks]] "a\nb" name: "a\nb" does not fit here: '
+        'the sink\'s identity: deliveries are owed to this name, such as "lims"'
+    ]
+
+
+def test_a_sentence_that_says_what_is_there_does_not_go_on_with_what_is_there() -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_from({"sinks": [{"name": "a", "type": "webhook", "url": "http://169.254.169.254/x"}]})
+    assert str(caught.value).endswith("is the metadata service of a cloud, to which nothing is ever sent")
+
+
 def test_a_mapping_is_refused_by_the_same_words_without_places() -> None:
     with pytest.raises(ConfigError) as caught:
         settings_from({"polling": {"max_intervall": 5}, "store": {"url": "postgresql://h/d"}})
