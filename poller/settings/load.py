@@ -15,7 +15,7 @@ from poller.settings.lines import KeyPath, Step, key_lines
 from poller.settings.model import MANY, Settings
 from poller.settings.reading import Reading
 from poller.settings.scopes import watches_of
-from poller.settings.sinks import SinkCatalogue
+from poller.settings.sinks import SinkCatalogue, no_such_sink
 from poller.settings.texts import run_name
 
 LARGEST: Final = 1024 * 1024
@@ -49,8 +49,7 @@ class Loaded:
         for one in self.settings.sinks:
             if one.name == name:
                 return one
-        known = ", ".join(one.name for one in self.settings.sinks)
-        raise ConfigError(f"{self.path}: there is no sink {name!r}; there {f'are {known}' if known else 'is none'}")
+        raise ConfigError(f"{self.path}: {no_such_sink(name, (one.name for one in self.settings.sinks))}")
 
     def line_of_run(self, run_id: str, scope: int = 0) -> int | None:
         """The line that names this run (a bare id) in a `[watch] run_ids`; None if the file does not name it.

@@ -110,6 +110,15 @@ def stand_in(item: Any, index: int) -> SinkSettings:
         return SinkSettings.model_construct(name=f"number {index + 1}", type="")
 
 
+def no_such_sink(name: str, known: Iterable[str]) -> str:
+    """What is said wherever a name is that of no sink: which one it most likely means, else which there are."""
+    names = list(dict.fromkeys(known))
+    near = get_close_matches(name, names, n=1) or [one for one in names if one.lower() == name.lower()]
+    there = f"there are {', '.join(names)}" if names else "there is none"
+    meant = f'did you mean "{near[0]}"?' if near else there
+    return f'there is no sink "{name}"; {meant}'
+
+
 def sink_problems(sinks: Sequence[SinkSettings]) -> Iterator[Problem]:
     """What is wrong with sinks whose keys are right one by one."""
     for rule in (_names, _times, _fallbacks, _events, _by_itself):
@@ -145,9 +154,7 @@ def _fallbacks(sinks: Sequence[SinkSettings]) -> Iterator[Problem]:
             continue
         path: KeyPath = ("sinks", index, "fallback")
         if sink.fallback not in fallback_of:
-            near = get_close_matches(sink.fallback, fallback_of, n=1)
-            meant = f'; did you mean "{near[0]}"?' if near else ""
-            yield Problem(path, f'there is no sink "{sink.fallback}"{meant}')
+            yield Problem(path, no_such_sink(sink.fallback, (name for name in fallback_of if name != sink.name)))
             continue
         chain = [sink.name]
         while (after := fallback_of.get(chain[-1])) is not None and after not in chain:

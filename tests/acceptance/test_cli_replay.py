@@ -154,16 +154,22 @@ def test_what_a_paused_sink_is_owed_is_moved(
 def test_what_cannot_be_is_said_in_one_line(daemon: Process, run: Run) -> None:
     for line, said in {
         "replay": "which events? Give --run, --sink, --dead, --type, --event, --since or --until",
-        "replay --sink nobody": "--sink 'nobody': no such sink on record; there are console, hook",
-        "replay --dead --to nobody": "--to 'nobody': no such sink on record; there are console, hook",
+        "replay --sink nobody": '--sink: there is no sink "nobody"; there are console, hook',
+        "replay --dead --to nobody": '--to: there is no sink "nobody"; there are console, hook',
         "replay --type faild": "did you mean failed?",
         "replay --since 1h --until 2h": "--since '1h' is not before --until '2h'",
         "replay --since yesterday": "--since 'yesterday': expected a time",
         "deliveries show 99999": "there is no delivery 99999",
+        "deliveries show 99999999999999999999": "there is no delivery 99999999999999999999",
         "deliveries show all": "all",
+        "deliveries --limit 99999999999999999999": "is too large",
+        "deliveries --event nope": "--event 'nope': not on record",
+        "deliveries --replay nope": "--replay 'nope': no such replay is on record",
+        "replay --event nope": "--event 'nope': not on record",
+        "replay --since 2999-01-01": "--since '2999-01-01': is in the future",
         "deliveries move hook": "TO",
         "deliveries move hook hook": "hook is owed them already",
-        "deliveries move nobody hook": "there is no sink 'nobody' on record; there are console, hook",
+        "deliveries move nobody hook": 'FROM: there is no sink "nobody"; there are console, hook',
     }.items():
         ended = run(*line.split())
         assert ended.code == 2, line

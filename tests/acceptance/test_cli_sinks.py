@@ -42,12 +42,12 @@ def test_a_sink_is_paused_and_goes_on_beside_a_daemon(
 def test_what_cannot_be_is_said_in_one_line(emulator: RunningEmulator, start: Start, run: Run, config: Path) -> None:
     discovering(start, config, emulator)
     for line, said in {
-        "pause nobody": "there is no sink 'nobody'; there are console",
-        "resume nobody": "there is no sink 'nobody'; there are console",
+        "pause nobody": 'there is no sink "nobody"; there are console',
+        "resume consoel": 'there is no sink "consoel"; did you mean "console"?',
         "pause console --for soon": "--for 'soon'",
         "pause console --for 0s": "must be longer than 0",
         "pause": "SINK",
-        "halt console": "unexpected",
+        "resum console": "unexpected resum, console; did you mean `omics-poller sinks resume`?",
     }.items():
         ended = run("sinks", *line.split())
         assert ended.code == 2, line

@@ -170,9 +170,20 @@ def _of_usage(error: CycloptsError) -> str:
     """What cyclopts found wrong, and where to read on."""
     said = " ".join(str(error).split()).partition(" Available commands:")[0]
     if isinstance(error, UnusedCliTokensError):
-        said = f"unexpected {', '.join(error.unused_tokens or ())}"
+        said = f"unexpected {', '.join(error.unused_tokens or ())}{_meant(error)}"
     chain = " ".join(["omics-poller", *(error.command_chain or ())])
     return f"{said.rstrip('.')} (see `{chain} --help`)"
+
+
+def _meant(error: UnusedCliTokensError) -> str:
+    """The command that the first word too many most likely means, of those that have commands of their own."""
+    from difflib import get_close_matches
+
+    tokens, chain = error.unused_tokens or (), error.command_chain or ()
+    if not tokens or len(chain) != 1 or chain[0] not in _WITH_COMMANDS:
+        return ""
+    near = get_close_matches(tokens[0], make_app(chain[0])[chain[0]], n=1)
+    return f"; did you mean `omics-poller {chain[0]} {near[0]}`?" if near else ""
 
 
 def _trace(error: Exception) -> None:

@@ -22,7 +22,9 @@ _POSITION: Final = re.compile(r"[0-9]{1,18}")
 
 
 def is_on_record(text: str) -> bool:
-    """Whether a name is an id or a position, and no file."""
+    """Whether a name is an id or a position, and no file. Raises: ConfigError for none at all."""
+    if not text:
+        raise ConfigError("--event: is empty; give an id or a position, a file, or - for standard input")
     return bool(_ID.fullmatch(text) or _POSITION.fullmatch(text)) and not Path(text).exists()
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from poller.settings.load import Loaded
     from poller.settings.model import AwsSettings, Settings
 
+LARGEST_COUNT = 2**63 - 1
+"""The largest number that a record holds."""
+
 RunIds = Annotated[
     list[str], Parameter(name="RUN_ID", negative=(), help="Runs: ids such as 1234567, scope:1234567, or ARNs.")
 ]
@@ -140,8 +143,11 @@ def parse_span(option: str, text: str) -> timedelta:
     return span
 
 
-def parse_since(option: str, text: str, now: datetime) -> datetime:
-    """A moment: ISO 8601 (UTC where it says no zone), or how long ago, such as 2h. Raises: ConfigError."""
+def parse_since(option: str, text: str, now: datetime, *, ahead: bool = False) -> datetime:
+    """A moment: ISO 8601 (UTC where it says no zone), or how long ago, such as 2h.
+
+    Raises: ConfigError if it is none, or, unless it may be `ahead`, in the future.
+    """
     from poller.core.values import parse_duration
 
     try:
@@ -153,11 +159,19 @@ def parse_since(option: str, text: str, now: datetime) -> datetime:
     except ValueError:
         message = f'{option} {text!r}: expected a time such as 2026-11-23T08:15:00Z, or how long ago, such as "2h"'
         raise ConfigError(message) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ConfigError(f"{option} {text!r}: is beyond the times that there are") from None
+    if moment > now and not ahead:
+        raise ConfigError(f"{option} {text!r}: is in the future; now it is {now:%Y-%m-%dT%H:%M:%SZ}")
+    return moment
 
 
 def parse_count(option: str, number: int, *, least: int = 1) -> int:
-    """A number that an option gives. Raises: ConfigError if it is below `least`."""
+    """A number that an option gives. Raises: ConfigError if it is below `least`, or larger than a record can hold."""
     if number < least:
         raise ConfigError(f"{option} {number}: must be {least} or more")
+    if number > LARGEST_COUNT:
+        raise ConfigError(f"{option} {number}: is too large")
     return number

@@ -13,11 +13,12 @@ from poller.app.cli.options import NO_AWS, AwsOptions, load_configuration, parse
 from poller.core.errors import ConfigError, PollerError
 from poller.core.events import stamp
 from poller.core.runs import Json, RunName
-from poller.ports.records import RunRow
+from poller.ports.records import RunRow, SinkRow
 from poller.ports.store import Store
 from poller.settings.load import Loaded
 from poller.settings.model import Settings
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope
+from poller.settings.sinks import no_such_sink
 from poller.store.opening import in_memory, open_store
 
 
@@ -115,6 +116,30 @@ class Record:
                 return rows[0]
         where = f" in {run.scope}" if len(self.loaded.settings.aws) > 1 else ""
         raise ConfigError(f"run {run.run_id} is not on record{where}; `omics-poller runs` lists those that are")
+
+    async def sink(self, name: str, *, option: str = "") -> SinkRow:
+        """A sink on record. Args: `option` is where its name was given. Raises: ConfigError if there is none."""
+        rows = {row.name: row for row in await self.store.sinks()}
+        if name in rows:
+            return rows[name]
+        where = f"{option}: " if option else ""
+        configured = [one.name for one in self.loaded.settings.sinks]
+        if name in configured:
+            when = "the daemon makes it known when it starts with it"
+            raise ConfigError(f'{where}the record does not know the sink "{name}" yet: {when}')
+        raise ConfigError(where + no_such_sink(name, rows))
+
+    async def refuse_unknown_event(self, option: str, event_id: str) -> None:
+        """Raises: ConfigError if no event on record has this id."""
+        if not await self.store.events(event_id=event_id, limit=1):
+            raise ConfigError(f"{option} {event_id!r}: not on record; `omics-poller events` lists what is")
+
+    async def hint_of_run(self, run: RunName | None) -> str | None:
+        """What to say where nothing was found of a run: that it is not on record itself, which may be a slip."""
+        scope, run_id = await self.narrowed(run)
+        if run_id is None or await self.store.runs(scope=scope, run_id=run_id, limit=1):
+            return None
+        return f"run {run_id} is not on record; `omics-poller runs` lists those that are"
 
     async def line_of(self, scope: str, run_id: str) -> int | None:
         """The line of the configuration that names a run of this scope."""

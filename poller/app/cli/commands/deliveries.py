@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from poller.app.cli.exits import ExitCode
-from poller.app.cli.options import AsJson, ConfigPath, parse_count, parse_run
+from poller.app.cli.options import LARGEST_COUNT, AsJson, ConfigPath, parse_count, parse_run
 from poller.app.cli.output import Out, Output, printable
 from poller.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from poller.app.cli.records import Record
     from poller.core.deliveries import AttemptRow, DeliveryRow
 
 deliveries = App(name="deliveries", help_epilogue="")
@@ -52,14 +51,23 @@ async def list_deliveries(
     if dead and pending:
         raise ConfigError("--dead and --pending exclude each other: a delivery is one or the other")
     parse_count("--limit", limit)
+    event = event.lower() if event is not None else None
     named = parse_run(run) if run is not None else None
     state = DeliveryState.DEAD if dead else DeliveryState.PENDING if pending else None
     async with open_record(config) as record:
-        await _refuse_unknown_sink(record, sink)
+        if sink is not None and sink not in {one.name for one in record.loaded.settings.sinks}:
+            await record.sink(sink, option="--sink")
+        if event is not None:
+            await record.refuse_unknown_event("--event", event)
+        if replay is not None and not await record.store.deliveries(replay_id=replay, limit=1):
+            raise ConfigError(f"--replay {replay!r}: no such replay is on record; `replay` says the id of each")
         scope, run_id = await record.narrowed(named)
         rows = await record.store.deliveries(
             sink=sink, state=state, run_id=run_id, scope=scope, event_id=event, replay_id=replay, limit=limit
         )
+        hint = None if rows else await record.hint_of_run(named)
+    if hint is not None:
+        out.say(hint)
     if json:
         for row in rows:
             out.document(jsonable(asdict(row)))
@@ -106,7 +114,7 @@ async def show(
     from poller.app.cli.records import jsonable, open_record
 
     async with open_record(config) as record:
-        row = await record.store.delivery(delivery)
+        row = await record.store.delivery(delivery) if 0 < delivery <= LARGEST_COUNT else None
         if row is None:
             raise ConfigError(f"there is no delivery {delivery}; `omics-poller deliveries` lists those on record")
         attempts = await record.store.attempts(delivery)
@@ -149,17 +157,14 @@ async def move(
 
     from poller.app.cli.records import open_record
 
-    if old == new:
-        raise ConfigError(f"{old} is owed them already")
     async with open_record(config) as record:
-        rows = {row.name: row for row in await record.store.sinks()}
         now = datetime.now(UTC)
-        for name in (old, new):
-            if name not in rows:
-                raise ConfigError(f"there is no sink {name!r} on record; there are {', '.join(rows) or 'none'}")
-        if not rows[new].in_force:
+        giver, taker = await record.sink(old, option="FROM"), await record.sink(new, option="TO")
+        if old == new:
+            raise ConfigError(f"{old} is owed them already")
+        if not taker.in_force:
             raise ConfigError(f"{new} is not in the configuration that the daemon runs with: nothing would be sent")
-        if rows[old].in_force and not rows[old].paused(now):
+        if giver.in_force and not giver.paused(now):
             raise ConfigError(f"{old} is in force, and may be sending: `omics-poller sinks pause {old}` first")
         moved = 0
         while portion := await record.store.move(old, new, now):
@@ -203,12 +208,3 @@ def _describe(row: "DeliveryRow", attempts: "list[AttemptRow]", out: Output) -> 
 def state_of(row: "DeliveryRow") -> str:
     """Where a delivery stands, as people read it."""
     return f"{row.state} (parked)" if row.parked and row.state == "pending" else str(row.state)
-
-
-async def _refuse_unknown_sink(record: "Record", sink: str | None) -> None:
-    """Raises: ConfigError if neither the configuration nor the record knows a sink of that name."""
-    if sink is None:
-        return
-    known = {one.name for one in record.loaded.settings.sinks} | {one.name for one in await record.store.sinks()}
-    if sink not in known:
-        raise ConfigError(f"--sink {sink!r}: no such sink; there are {', '.join(sorted(known)) or 'none'}")

@@ -64,14 +64,17 @@ async def replay(
     named = parse_run(run) if run is not None else None
     types = event_types(type) if type else None
     begin = parse_since("--since", since, now) if since is not None else None
-    end = parse_since("--until", until, now) if until is not None else None
+    end = parse_since("--until", until, now, ahead=True) if until is not None else None
     if begin is not None and end is not None and begin >= end:
         raise ConfigError(f"--since {since!r} is not before --until {until!r}")
     async with open_record(config) as record:
         scope, run_id = await record.narrowed(named)
-        wanted = Selection(run_id, scope, sink, types, begin, end, event or None, dead)
+        for event_id in (ids := tuple(one.lower() for one in event)):
+            await record.refuse_unknown_event("--event", event_id)
+        wanted = Selection(run_id, scope, sink, types, begin, end, ids or None, dead)
         counts = await record.store.replayable(wanted, to=to)
         await _check_sinks(record, sink, to, counts)
+        hint = None if counts else await record.hint_of_run(named)
         replay_id = str(uuid4())
         sent = bool(counts) and (yes if json else _agreed(counts, out, unasked=yes))
         if sent:
@@ -88,7 +91,7 @@ async def replay(
         )
         return ExitCode.OK
     if not counts:
-        out.say("no such event was acknowledged or given up: nothing to send again")
+        out.say(hint or "no such event was acknowledged or given up: nothing to send again")
     if sent:
         out.say(f"owed again as replay {replay_id}; `omics-poller deliveries --replay {replay_id}` shows how it goes")
     return ExitCode.OK
@@ -107,10 +110,10 @@ def _agreed(counts: "Sequence[Replayable]", out: Output, *, unasked: bool) -> bo
 
 async def _check_sinks(record: "Record", sink: str | None, to: str | None, counts: "Sequence[Replayable]") -> None:
     """Raises: ConfigError for a sink that there is none, and for one that nothing is sent to."""
-    rows = {row.name: row for row in await record.store.sinks()}
     for option, name in (("--sink", sink), ("--to", to)):
-        if name is not None and name not in rows:
-            raise ConfigError(f"{option} {name!r}: no such sink on record; there are {', '.join(rows) or 'none'}")
+        if name is not None:
+            await record.sink(name, option=option)
+    rows = {row.name: row for row in await record.store.sinks()}
     targets = [to] if to is not None else sorted({one.sink for one in counts})
     gone = [name for name in targets if not rows[name].in_force]
     if gone:

@@ -7,12 +7,10 @@ from cyclopts import App, Parameter
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.options import AsJson, ConfigPath, parse_span
 from poller.app.cli.output import Out
-from poller.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from poller.app.cli.records import Record
     from poller.ports.records import SinkRow
 
 SinkName = Annotated[str, Parameter(name="SINK", help="The name of a sink.")]
@@ -80,7 +78,8 @@ async def pause(
 
     until = datetime.now(UTC) + parse_span("--for", lasting) if lasting is not None else UNTIL_RESUMED
     async with open_record(config) as record:
-        await _set(record, sink, until)
+        await record.sink(sink)
+        await record.store.pause(sink, until)
     out.say(f"{sink} is paused {_until(until)}; what happens meanwhile is owed to it")
     return ExitCode.OK
 
@@ -98,24 +97,12 @@ async def resume(sink: SinkName, /, *, config: ConfigPath = None, out: Out) -> E
     from poller.app.cli.records import open_record
 
     async with open_record(config) as record:
-        row = next((one for one in await record.store.sinks() if one.name == sink), None)
-        if row is not None and not row.paused(datetime.now(UTC)):
+        if not (await record.sink(sink)).paused(datetime.now(UTC)):
             out.say(f"{sink} is not paused")
             return ExitCode.OK
-        await _set(record, sink, None)
+        await record.store.pause(sink, None)
     out.say(f"{sink} goes on")
     return ExitCode.OK
-
-
-async def _set(record: "Record", sink: str, until: "datetime | None") -> None:
-    if not await record.store.pause(sink, until):
-        configured = sink in {one.name for one in record.loaded.settings.sinks}
-        known = ", ".join(one.name for one in await record.store.sinks()) or "none"
-        raise ConfigError(
-            f"the record knows no sink {sink!r} yet: the daemon makes it known when it starts with it"
-            if configured
-            else f"there is no sink {sink!r}; there are {known}"
-        )
 
 
 def state_of(row: "SinkRow", now: "datetime") -> str:
