@@ -274,16 +274,20 @@ def _batch_transition(event_type: str, at: datetime) -> BatchTransition:
 
 def _poller_data(kind: str, at: datetime) -> dict[str, Any]:
     since = at - timedelta(minutes=5)
-    trouble = kind != "heartbeat"
+    trouble, of_sink = kind != "heartbeat", kind in ("sink_failing", "sink_recovered")
+    cause: str | None = "credentials"
+    detail = "ExpiredTokenException: The security token included in the request is expired"
+    if of_sink:
+        cause, detail = None, "lims.example.org: 503 Service Unavailable"
     return {
         "instance": "sample",
-        "subject": "us-east-1" if trouble else None,
-        "cause": "credentials" if trouble else None,
-        "detail": "ExpiredTokenException: The security token included in the request is expired" if trouble else None,
+        "subject": ("sample" if of_sink else "us-east-1") if trouble else None,
+        "cause": cause if trouble else None,
+        "detail": detail if trouble else None,
         "since": since,
         "observed_at": at,
-        "last_success_at": at if kind == "recovered" else since,
-        "duration_seconds": 300.0 if kind == "recovered" else None,
+        "last_success_at": at if kind in ("recovered", "sink_recovered") else since,
+        "duration_seconds": 300.0 if kind in ("recovered", "sink_recovered") else None,
     }
 
 

@@ -174,6 +174,7 @@ def test_the_emulator_serves_plain_boto3_until_it_is_stopped(
     assert omics.list_batch()["items"][0]["totalRuns"] == 2
     omics.close()
     process.wait_for(f"export AWS_ENDPOINT_URL_OMICS={url}", talk=True)
+    process.wait_for("export AWS_SECRET_ACCESS_KEY=emulated", talk=True)
     process.send(number)
     assert process.end() == 0
     assert process.data == [json.dumps({"url": url})]

@@ -37,11 +37,11 @@ class Output:
         """A JSON document on one line."""
         self._write(self._data, json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
 
-    def say(self, text: str) -> None:
-        """A line for the person who waits."""
+    def say(self, text: str, *, as_it_is: bool = False) -> None:
+        """A line for the person who waits. Args: `as_it_is` for what looks like a secret and is none."""
         redaction = sys.modules.get("poller.redaction")  # where it is not loaded, no secret is either
         with suppress(OSError):  # talk that nobody hears ends no work
-            self._write(self._talk, text if redaction is None else redaction.redact(text))
+            self._write(self._talk, text if redaction is None or as_it_is else redaction.redact(text))
 
     @property
     def can_ask(self) -> bool:

@@ -29,6 +29,13 @@ def test_a_sample_is_the_end_of_a_whole_life() -> None:
     assert unknown == ["batch_id"]
 
 
+@pytest.mark.parametrize("kind", ["sink_failing", "sink_recovered"])
+def test_the_outage_of_a_sink_is_not_that_of_an_account(kind: str) -> None:
+    data = sample_event(kind).data
+    assert (data["subject"], data["cause"]) == ("sample", None)
+    assert (data["duration_seconds"] is not None) == (kind == "sink_recovered")
+
+
 def test_other_runs_and_times_are_other_events() -> None:
     later = SAMPLE_TIME + timedelta(days=1)
     samples = [sample_event(), sample_event(run_id="2"), sample_event(at=later), sample_event("completed")]

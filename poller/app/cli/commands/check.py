@@ -13,6 +13,7 @@ from poller.app.cli.options import NO_AWS, AsJson, AwsOptions, ConfigPath, load_
 from poller.app.cli.output import Out
 
 if TYPE_CHECKING:
+    from poller.app.build import ConfiguredScope
     from poller.healthomics.service import HealthOmics
     from poller.ports.clock import Clock
     from poller.ports.store import Store
@@ -89,12 +90,15 @@ async def check(
     findings = [Finding("configuration", "ok", str(loaded.path))]
     findings += [Finding("configuration", "warning", text) for text in doubts]
     findings += _watches(loaded.settings)
+    scopes: list[ConfiguredScope] = []
     try:
-        configured_scopes(loaded.settings)
+        scopes = configured_scopes(loaded.settings)
     except ConfigError as error:
+        if probe:
+            raise
         findings.append(Finding("configuration", "warning", f"{error}; `run` would not start here"))
     if probe:
-        findings += await _probes(loaded)
+        findings += await _probes(loaded, scopes)
     if json:
         for one in findings:
             out.document({"what": one.what, "verdict": one.verdict, "detail": one.detail or None})
@@ -119,16 +123,15 @@ def _watches(settings: "Settings") -> list[Finding]:
     ]
 
 
-async def _probes(loaded: "Loaded") -> list[Finding]:
+async def _probes(loaded: "Loaded", configured: "Sequence[ConfiguredScope]") -> list[Finding]:
     import anyio
 
-    from poller.app.build import configured_scopes
     from poller.clock import SystemClock
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
     clock = SystemClock()
-    scopes = [_Scope(*scope, loaded.settings.diagnosis) for scope in configured_scopes(loaded.settings)]
+    scopes = [_Scope(*scope, loaded.settings.diagnosis) for scope in configured]
     async with anyio.create_task_group() as asking:  # one that does not answer keeps no other waiting
         for scope in scopes:
             asking.start_soon(scope.ask, clock)
@@ -189,10 +192,8 @@ class _Scope:
         except Blind as error:
             self._found("credentials", "failed", f"{error}: no call {where} can be signed")
             return False
-        except TimeoutError:
-            self._found("credentials", "warning", "whose they are cannot be asked: no answer")
-        except ServiceError as error:
-            self._found("credentials", "warning", f"whose they are cannot be asked: {error}")
+        except (TimeoutError, ServiceError) as error:
+            self._found("credentials", "warning", f"whose they are cannot be asked: {_said(error)}")
         else:
             asked = f"account {self.account_id}, {where}" if self.account_id else "behind a custom endpoint: not asked"
             self._found("credentials", "ok" if self.account_id else "not tried", asked)
@@ -307,8 +308,8 @@ async def _diagnosis(service: "HealthOmics", settings: "DiagnosisSettings") -> l
             await _within(ask())
         except RunGone:
             found.append(Finding(what, "ok", "allowed"))  # there is no such run, which only those hear who may ask
-        except TimeoutError:
-            found.append(Finding(what, "warning", f"no answer within {SECONDS:g} s: {COSTS[what]}"))
+        except TimeoutError as error:
+            found.append(Finding(what, "warning", f"{_said(error)}: {COSTS[what]}"))
         except ServiceError as error:
             untried = error.code == NOT_ASKED
             said = error.message if untried else str(error)
@@ -343,12 +344,14 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[str | None]], *, sai
 
 
 def _said(error: Exception) -> str:
-    """What went wrong, in words; a TimeoutError is that of `_within`."""
-    return f"no answer within {SECONDS:g} s" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    """What went wrong, in words."""
+    return str(error) or ("timed out" if isinstance(error, TimeoutError) else type(error).__name__)
 
 
 async def _within(answer: Awaitable[Any]) -> Any:
+    """The answer. Raises: TimeoutError that names this limit, which is not that of the sink or of the service."""
     import anyio
 
-    with anyio.fail_after(SECONDS):
+    with anyio.move_on_after(SECONDS):
         return await answer
+    raise TimeoutError(f"no answer within {SECONDS:g} s")

@@ -58,7 +58,7 @@ async def emulator(
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 out.document({"url": serving.url})
                 for name, value in serving.environment().items():
-                    out.say(f"export {name}={value}")
+                    out.say(f"export {name}={value}", as_it_is=True)
                 if not (world.runs or world.batches):
                     out.say("no runs yet: StartRun starts some, as do --runs N, --batch N and a scenario file")
                 async for _ in signals:
