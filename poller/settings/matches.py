@@ -45,7 +45,7 @@ def match_warnings(settings: Settings) -> Iterator[str]:
         places = len(sink.match)
         for number, table in enumerate(sink.match, start=1):
             where = f'[[sinks]] "{sink.name}" match' + (f" number {number}" if places > 1 else "")
-            said = list(_no_such_values(table, settings)) or _never(sink, table)
+            said = list(no_such_values(table, settings)) or _never(sink, table)
             yield from (f"{where} {sentence}" for sentence in said)
         yield from _named_in_vain(sink)
     takers = [route for route in map(Route.of, settings.sinks) if route.takes_type(UNREAD)]
@@ -56,7 +56,7 @@ def match_warnings(settings: Settings) -> Iterator[str]:
         )
 
 
-def _no_such_values(table: Match, settings: Settings) -> Iterator[str]:
+def no_such_values(table: Match, settings: Settings) -> Iterator[str]:
     """Values that nothing has."""
     known = {*RANK, *BATCH_RANK}
     for status in table.status or ():

@@ -11,7 +11,9 @@ import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from io import FileIO
+from pathlib import Path
 from subprocess import DEVNULL
 from typing import Annotated, Final
 
@@ -87,6 +89,25 @@ class ExecSettings(FormattedSettings, hide_input_in_errors=True):
         {}, description="Variables for the command, beside those of the event; their values are secrets."
     )
 
+    def warnings(self, directory: Path, now: datetime) -> Iterator[str]:
+        """What of the command cannot be started here and now, beside what all formats may say."""
+        yield from FormattedSettings.warnings(self, directory, now)
+        given = {name: value.get_secret_value() for name, value in self.environment.items()}
+        if not _is_there(self.command[0], directory, _surroundings(given)):
+            yield f"command: {self.command[0]} is no program that can be started"
+
+
+def _surroundings(given: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a command, but for what it says of the event."""
+    kept = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
+    return {**kept, **given}
+
+
+def _is_there(program: str, directory: Path, surroundings: Mapping[str, str]) -> bool:
+    """Whether a program can be found as it is looked for when it is started."""
+    path = os.path.join(directory, program) if "/" in program else program
+    return shutil.which(path, path=surroundings.get("PATH")) is not None
+
 
 class ExecSink:
     """Starts the command, with the event on standard input; 0 acknowledges, 65 rejects, all else is tried again."""
@@ -114,8 +135,7 @@ class ExecSink:
     async def probe(self) -> str | None:
         """Whether there is such a program. Raises: FileNotFoundError."""
         program = self.settings.command[0]
-        path = os.path.join(self._directory, program) if "/" in program else program
-        if shutil.which(path, path=self._surroundings().get("PATH")) is None:
+        if not _is_there(program, self._directory, _surroundings(self._given)):
             raise FileNotFoundError(f"{program} is no program that can be started")
         return None
 
@@ -135,17 +155,12 @@ class ExecSink:
                     stdout=DEVNULL,
                     stderr=stderr,
                     cwd=self._directory,
-                    env=self._surroundings() | variables_of(event),
+                    env=_surroundings(self._given) | variables_of(event),
                     start_new_session=True,
                 )
             stdin.close()
             stderr.close()
             return await _finished(process, body, feeding, listening, self._keeps)
-
-    def _surroundings(self) -> dict[str, str]:
-        """The environment, but for what it says of the event."""
-        kept = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
-        return kept | self._given
 
     def _failure(self, code: int, said: bytes) -> Retry | Rejected:
         for secret in self._hidden:

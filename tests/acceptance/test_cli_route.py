@@ -119,6 +119,8 @@ def test_a_made_up_event_says_only_what_is_said_of_it(configured: Path, run: Run
     blind = answers(run, "--type", "blind", "--type", "heartbeat")
     assert blind["blind", "lab"].gets
     assert blind["heartbeat", "lab"].why_not == "heartbeat must be named in events"
+    slip = run("route", "--type", "failed", "--status", "FIALED").talk
+    assert '--status: this version knows no status "FIALED"; did you mean "FAILED"?' in slip
 
 
 def test_people_get_a_table_and_hear_when_nobody_is_told(configured: Path, run: Run) -> None:

@@ -6,6 +6,7 @@ import signal
 import stat
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +329,18 @@ async def test_a_probe_looks_where_the_command_is_looked_for(
 def test_settings_that_are_refused(keys: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         ExecSettings.model_validate({"name": "hook", "type": "exec", **keys})
+
+
+def test_a_command_that_is_not_there_is_warned_of(tmp_path: Path) -> None:
+    def said(*command: str) -> list[str]:
+        settings = ExecSettings.model_validate({"name": "hook", "type": "exec", "command": command})
+        return list(settings.warnings(tmp_path, datetime.now(UTC)))
+
+    (tmp_path / "hook.sh").touch(mode=0o700)
+    (tmp_path / "data.txt").touch(mode=0o600)
+    assert said("./hook.sh") == said("sh") == []
+    for program in ("./missing.sh", "./data.txt", ".", "no-such-program"):
+        assert said(program) == [f"command: {program} is no program that can be started"]
 
 
 def test_messages_and_tags_are_left_out_unless_somebody_asks() -> None:

@@ -89,6 +89,8 @@ async def check(
     doubts = [*warnings(loaded.settings), *sink_warnings(loaded.settings.sinks, loaded.directory, datetime.now(UTC))]
     findings = [Finding("configuration", "ok", str(loaded.path))]
     findings += [Finding("configuration", "warning", text) for text in doubts]
+    if not probe:
+        findings += await _unmade(loaded)
     findings += _watches(loaded.settings)
     scopes: list[ConfiguredScope] = []
     try:
@@ -108,6 +110,27 @@ async def check(
     if failed:
         out.say(f"{failed} of {len(findings)} would not work")
     return ExitCode.ERROR if failed else ExitCode.OK
+
+
+async def _unmade(loaded: "Loaded") -> list[Finding]:
+    """The sinks that cannot be made here: a callable that is not there, a package that is not installed."""
+    from poller.clock import SystemClock
+    from poller.core.errors import ConfigError
+    from poller.sinks.registry import opened_sink
+    from poller.sinks.toolbox import Tools
+
+    found = []
+    tools = Tools(SystemClock(), loaded.directory)
+    try:
+        for sink in loaded.settings.sinks:
+            try:
+                async with opened_sink(sink, tools):
+                    pass  # to be made is all: nothing is opened, and nothing is sent
+            except ConfigError as error:
+                found.append(Finding(f"sink {sink.name}", "warning", f"{error}; `run` would not start here"))
+    finally:
+        await tools.close()
+    return found
 
 
 def _watches(settings: "Settings") -> list[Finding]:

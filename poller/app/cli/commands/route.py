@@ -204,9 +204,15 @@ def _made_up(made_up: MadeUp, types: tuple[str, ...] | None, settings: "Settings
     """Events of these types that say what the options say."""
     from poller.app.cli.named_events import made_up_data
     from poller.core.events import Event, bytes_of
+    from poller.core.matching import Match
     from poller.core.samples import sample_event
+    from poller.settings.matches import no_such_values
 
     said = made_up.data(settings)
+    odd = ("status", "failure_reason", "group", "batch", "account", "region")
+    table = Match.model_validate({key: value for key in odd if (value := getattr(made_up, key))})
+    for sentence in no_such_values(table, settings):
+        out.say(f"--{sentence.replace('failure_reason', 'failure-reason', 1)}")
     if types is None:
         out.say("a made-up run that failed; --type names another event")
         types = event_types(["failed"])
