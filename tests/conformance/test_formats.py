@@ -20,7 +20,8 @@ from poller.sinks.sns import SnsSink
 from poller.sinks.sqs import SqsSink
 from poller.sinks.stdout import StdoutSink
 from poller.sinks.webhook import WebhookSink
-from poller.testing.sinks import Rig, SinkConformance
+from poller.testing.rigs import Rig
+from poller.testing.sinks import SinkConformance
 from tests.conformance.aws_far_ends import AWS_SECRET, sns_rig, sqs_rig
 from tests.conformance.exec_far_end import exec_rig
 from tests.conformance.far_ends import RigMaker
