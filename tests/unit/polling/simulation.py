@@ -6,6 +6,7 @@ The answers are the emulator's own JSON, read by our own parser, so that what is
 import asyncio
 import json
 import random
+import selectors
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
-import looptime
 
 from poller.bell import Bell
 from poller.core.batches import BatchSnapshot
@@ -64,13 +64,38 @@ BRISK = Pace(
 """A pace at which a life of minutes is seen step by step."""
 
 
+class _Waits(selectors.DefaultSelector):
+    """Waits for nothing but what nobody knows when it comes; `passed` is how long it would have waited, in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(None if timeout is None else 0)
+        if timeout is not None and not ready:
+            self.passed += timeout
+        return ready
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose time passes as fast as it is waited for: for code without threads and other processes."""
+
+    def __init__(self) -> None:
+        self._waits = _Waits()
+        super().__init__(self._waits)
+
+    def time(self) -> float:
+        return self._waits.passed
+
+
 def virtually(body: Callable[[], Awaitable[T]]) -> T:
-    """Run a coroutine function on a loop whose time passes as fast as it is waited for."""
+    """Run a coroutine function on a loop of virtual time, from 0 on."""
 
     async def main() -> T:
         return await body()
 
-    with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0, noop_cycles=0)) as runner:
+    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
         return runner.run(main())
 
 
