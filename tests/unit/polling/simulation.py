@@ -13,18 +13,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
 from poller.bell import Bell
 from poller.core.batches import BatchSnapshot
-from poller.core.cadence import Pace
+from poller.core.cadence import DEFAULT_PACE, Pace
 from poller.core.diagnosis import NO_DIAGNOSIS, DiagnosisTerms, RunTask
 from poller.core.drafts import Place
 from poller.core.errors import Blind, ServiceError, Throttled, Transient
 from poller.core.events import Event
-from poller.core.overdue import Terms
+from poller.core.overdue import NO_TERMS, Terms
 from poller.core.runs import GroupLimits, Snapshot
 from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered
 from poller.emulator.batches import Batches
@@ -62,6 +62,7 @@ BRISK = Pace(
     vanish_deadline=timedelta(seconds=6),
 )
 """A pace at which a life of minutes is seen step by step."""
+DISCOVERY: Final = Rule(discover=True)
 
 
 class _Waits(selectors.DefaultSelector):
@@ -271,7 +272,7 @@ class Simulation:
     store: Store
     rng: random.Random
     pace: Pace
-    terms: Terms = Terms()  # noqa: RUF009 - frozen
+    terms: Terms = NO_TERMS
     diagnosis: DiagnosisTerms = NO_DIAGNOSIS
     tally: Tally = field(default_factory=Tally)
     gate: RecordGate = field(init=False)
@@ -314,7 +315,7 @@ class Simulation:
     @asynccontextmanager
     async def polling(
         self,
-        rule: Rule | tuple[Rule, ...] = Rule(discover=True),  # noqa: B008 - frozen
+        rule: Rule | tuple[Rule, ...] = DISCOVERY,
         run_ids: tuple[str, ...] = (),
     ) -> AsyncIterator[Scope]:
         """A scope that runs while the context is open, and follows by one watch or several; leaving it is a crash."""
@@ -354,8 +355,8 @@ class Simulation:
 async def simulated(
     *,
     seed: int = 1,
-    pace: Pace = Pace(),  # noqa: B008 - frozen
-    terms: Terms = Terms(),  # noqa: B008 - frozen
+    pace: Pace = DEFAULT_PACE,
+    terms: Terms = NO_TERMS,
     diagnosis: DiagnosisTerms = NO_DIAGNOSIS,
     quota: float | None = None,
     order: Any = "newest",
