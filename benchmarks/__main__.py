@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--only lag|knowing|delivery|memory|looks|scale] [--quick]`: measure and print."""
+"""`python -m benchmarks [--only lag|knowing|delivery|backlog|memory|looks|scale] [--quick]`: measure and print."""
 
 import argparse
 import os
@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks import delivery, knowing, lag, memory, scale
+from benchmarks import backlog, delivery, knowing, lag, memory, scale
 
 PARTS: Final[dict[str, Callable[..., None]]] = {
     "lag": lag.report,
     "knowing": knowing.report,
     "delivery": delivery.report,
+    "backlog": backlog.report,
     "memory": memory.report_memory,
     "looks": memory.report_looks,
     "scale": scale.report,

@@ -123,9 +123,10 @@ def _in_base64(raw: bytes) -> set[str]:
 _IS: Final = r"""(?:\\*["']?\s*[=:,]\s*(?:b?\\*["'])?|>)"""
 """What stands between a name and its value: in a header, JSON, a repr, a query, an ini file, XML."""
 _NAMES: Final = (
-    "aws_secret_access_key|aws_session_token|aws_security_token|secret_?access_?key|session_?token"
-    "|x-amz-signature|x-amz-credential|x-amz-security-token|password|passwd|client_secret|api_?key"
+    "aws_secret_access_key|aws_session_token|aws_security_token|secret_?access_?key|session_?token|x-amz-signature"
+    "|x-amz-credential|x-amz-security-token|(?<!proxy_)(?<!client_key_)password|passwd|client_secret|api_?key"
 )
+"""Names of what is secret. Not of our own keys, whose values are known: an error that names one goes on behind it."""
 _CREDENTIALS: Final = (
     (re.compile(r"\bwhs(?:ec|k)_[A-Za-z0-9+/=_-]+"), MASK),
     (

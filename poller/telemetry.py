@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, TextIO
 
@@ -167,11 +168,9 @@ class _Handler(logging.StreamHandler[TextIO]):
         failure = sys.exc_info()[0]
         if self.stream.closed or (failure is not None and issubclass(failure, OSError)):
             return  # nobody reads the stream any more
-        try:
-            name = failure.__name__ if failure else "an error"
+        name = failure.__name__ if failure else "an error"
+        with suppress(OSError, ValueError):  # the stream was closed by now: there is nowhere left to say it
             self.stream.write(f"a line of {record.name} could not be written ({name})\n")
-        except Exception:  # noqa: BLE001, S110  # the same: there is nowhere left to say it
-            pass
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

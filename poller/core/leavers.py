@@ -4,8 +4,10 @@ Pure: moments are seconds of a monotonic clock. Short lists that may show where 
 one GetRun asks. A run that GetRun does not find is another matter: `core.vanishing`.
 """
 
-from poller.core.lists import NEVER, later_than
-from poller.core.schedule import BY_CADENCE, ENDED_PROBABLY, MOVED, Schedule
+from collections.abc import Iterable
+
+from poller.core.lists import later_than
+from poller.core.schedule import BY_CADENCE, ENDED_PROBABLY, MOVED, Schedule, Slot
 from poller.core.scope_lists import ScopeLists
 from poller.core.statuses import ACTIVE, RANK
 
@@ -37,21 +39,33 @@ class Leavers:
         self.found(run_id)
         self._unseen.discard(run_id)
 
-    def look_for(self, status: str, now: float, *, begun: float, back_to: float = NEVER) -> None:
-        """Note the runs, created after `back_to`, that a reading should have shown and no look since it began did."""
+    def passed(self, run_ids: Iterable[str], status: str, now: float, *, begun: float) -> None:
+        """Note those of these runs of a status that a reading has gone past, and that no look since it began showed."""
+        for run_id in run_ids:
+            slot = self._schedule.get(run_id)
+            if slot is not None and slot.rank == RANK[status] and run_id not in self._unseen:
+                self._note(run_id, slot, now, begun=begun)
+        self._read_later_lists(status, now)
+
+    def missing(self, status: str, now: float, *, begun: float) -> None:
+        """Note the runs of a status that a whole reading should have shown, and that no look since it began showed."""
         if status == ACTIVE[0] and self._unseen:  # until all lists were read, any may show them
             all_begun = min(one.whole for every in ACTIVE for one in self._lists.of(every))
             for run_id in [one for one in self._unseen if self._schedule[one].due <= all_begun]:
                 self._unseen.discard(run_id)
                 self._schedule[run_id].shown = all_begun - self._lists.low
         for run_id in self._schedule.members(RANK[status]) - self._unseen:
-            slot = self._schedule[run_id]
-            if slot.shown >= begun or (back_to != NEVER and slot.created <= back_to):
-                continue
-            if run_id not in self._since and slot.priority == BY_CADENCE and not slot.in_flight:
-                self._since[run_id] = now
-                self._unasked.add(run_id)
-                slot.parked = True
+            self._note(run_id, self._schedule[run_id], now, begun=begun)
+        self._read_later_lists(status, now)
+
+    def _note(self, run_id: str, slot: Slot, now: float, *, begun: float) -> None:
+        waits = run_id in self._since or slot.priority != BY_CADENCE or slot.in_flight
+        if slot.shown < begun and not waits:
+            self._since[run_id] = now
+            self._unasked.add(run_id)
+            slot.parked = True
+
+    def _read_later_lists(self, status: str, now: float) -> None:
         if self._unasked:
             self._lists.make_due((later for later in later_than(status) if self._lists.are_short(later)), now)
 

@@ -5,10 +5,11 @@ the newest runs of every status, and only its first page is read. Each list is r
 are seconds of a monotonic clock.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Final, NamedTuple
 
+from poller.core.list_order import ListOrder
 from poller.core.statuses import ACTIVE, RANK
 
 ENDED_LISTS: Final = ("COMPLETED", "FAILED", "CANCELLED")
@@ -75,6 +76,7 @@ class RunList:
     trusted: bool = False
     complete: bool = False
     showed: frozenset[str] = frozenset()
+    order: ListOrder = field(default_factory=ListOrder)
 
     @property
     def short(self) -> bool:

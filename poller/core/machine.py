@@ -67,8 +67,11 @@ def _observe_item(known: KnownRun, item: Snapshot) -> Observed:
         return Observed(_again(asked), (), step)
     if not known.is_proven_by(item):
         kept = identified(known, item)
-        question = kept.question if kept.question in (Question.END, Question.GONE) else Question.PROOF
-        return Observed(_again(replace(kept, evidence=gather(known.evidence, item), question=question)), (), step)
+        evidence = gather(known.evidence, item)
+        question = kept.question
+        if question not in (Question.END, Question.GONE, Question.NEW):
+            question = Question.PROOF if len(evidence) > 1 else Question.FIRST
+        return Observed(_again(replace(kept, evidence=evidence, question=question)), (), step)
     known = _again(identified(known, item))
     known, transitions, step = take(known, item)
     return Observed(known, transitions, step)

@@ -76,8 +76,6 @@ class Planner:
         rank = 0 if in_batch else min(RANK.get(known.status or "", -1), len(ACTIVE) - 1)
         in_parts = known.by_rule or WHOLE in self._lists.parts
         slot = self._schedule.place(known.run_id, rank, due, in_parts=in_parts)
-        if known.creation_time is not None:
-            slot.created = known.creation_time.timestamp()
         if shown is not None:
             slot.shown = max(slot.shown, shown)
         self._leavers.drop(known.run_id)
@@ -187,23 +185,17 @@ class Planner:
 
     # --- how a page went -------------------------------------------------------------------------------------------
 
-    def page_read(self, look: ListLook, token: str | None, now: float, *, back_to: float | None = None) -> bool:
-        """A page came; with a `token` the list goes on. True if the list has now been read whole.
-
-        `back_to` is the creationTime, in seconds since 1970, that the reading has come to, where the list shows its
-        order: then a younger run that it did not show is missing already.
-        """
-        status, lists = look.name.status, self._lists
-        if not lists.page_came(look.name, token):
-            alone = len(lists.answering) == 1 and look.name == lists.answering[0].list_of("RUNNING")
-            if back_to is not None and alone:
-                self._leavers.look_for("RUNNING", now, begun=lists[look.name].begun, back_to=back_to)
-                self._leavers.ask_about(now)
-            return False
-        if status in ACTIVE:
-            self._leavers.look_for(status, now, begun=min(one.whole for one in lists.of(status)))
+    def page_read(self, look: ListLook, showed: Sequence[str], token: str | None, now: float) -> bool:
+        """A page came, with these runs; with a `token` the list goes on. True if it has now been read whole."""
+        status, lists, one = look.name.status, self._lists, self._lists[look.name]
+        is_whole = lists.page_came(look.name, token)
+        if status in ACTIVE[1:]:  # what leaves PENDING shows itself in STARTING, and the queue may be long
+            passed = one.order.page(showed, first=look.page == 0, last=is_whole)
+            self._leavers.passed(passed, status, now, begun=one.begun)
+        if status in ACTIVE and is_whole:
+            self._leavers.missing(status, now, begun=min(every.whole for every in lists.of(status)))
         self._leavers.ask_about(now)
-        return True
+        return is_whole
 
     def newest_read(self, look: ListLook, showed: Iterable[str], now: float, *, in_order: bool, complete: bool) -> None:
         """The page of the newest runs came, with these runs. It is trusted if it showed its order, or all there is.

@@ -58,10 +58,12 @@ class Question(StrEnum):
     """A list shows an end, or misses the run: how did it end?"""
     GONE = "gone"
     """GetRun did not find it once: ask again after a pause."""
+    NEW = "new"
+    """It was created after discovery's mark, and never looked at: all its events wait for that."""
     PROOF = "proof"
-    """A list showed a status before the uuid is known."""
+    """Lists showed it move on before the uuid is known."""
     FIRST = "first"
-    """It was never looked at."""
+    """It was never looked at, and was there before; nothing of it has changed since."""
 
 
 @dataclass(frozen=True, slots=True)

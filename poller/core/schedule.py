@@ -19,12 +19,13 @@ PRIORITY: Final = {
     Question.IDENTITY: 0,
     Question.END: 1,
     Question.GONE: 1,
+    Question.NEW: 2,
     Question.PROOF: 2,
-    Question.FIRST: 3,
+    Question.FIRST: 4,
     None: 5,
 }
 ENDED_PROBABLY: Final = 1
-MOVED: Final = 4
+MOVED: Final = 3
 """Priority of a run that left its list for one that is long: a list would show it too, only later."""
 BY_CADENCE: Final = 5
 
@@ -43,7 +44,6 @@ class Slot:
     priority: int = BY_CADENCE
     question: Question | None = None
     serial: int = 0
-    created: float = NEVER
     shown: float = NEVER
     answered: float = NEVER
     in_flight: bool = False

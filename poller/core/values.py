@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, SecretStr, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
 
 from poller.core.matching import Match
 
@@ -80,8 +80,11 @@ def _one_or_more(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [many["items"], many]
 
 
-class SinkSettings(BaseModel, extra="forbid", frozen=True):
-    """What every sink can be told; a sink's own settings model adds its keys."""
+class SinkSettings(BaseModel):
+    """What every sink can be told; a sink's own settings model adds its keys. Frozen, and it refuses unknown keys."""
+
+    # not in the class statement: type checkers without pydantic's plugin would ask every model below to repeat it
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",

@@ -123,4 +123,5 @@ class Candidates:
         return None if first is None else first - JUST_BEFORE
 
     def _ask_again(self, known: KnownRun, due: float) -> None:
-        self.planner.follow(replace(known, question=Question.FIRST), due)
+        question = Question.NEW if known.question is Question.NEW else Question.FIRST
+        self.planner.follow(replace(known, question=question), due)

@@ -47,7 +47,8 @@ class Discovery:
         if not self.is_young(item) and (item.status in ENDS or item.status == "DELETED"):
             return None
         self.last_news = item.answered_at
-        known = KnownRun(item.run_id, emit_first="never", by_rule=True, question=Question.FIRST)
+        question = Question.NEW if self.is_young(item) else Question.FIRST
+        known = KnownRun(item.run_id, emit_first="never", by_rule=True, question=question)
         return self.heard(known, item, name.group)
 
     def of_batch(self, run: BatchRun, batch_id: str) -> KnownRun:
@@ -102,10 +103,6 @@ class Discovery:
         if name.status in ENDED_LISTS and self._in_order[name] and last is not None and last < self.discovered_through:
             return None
         return None if page.token == token else page.token
-
-    def back_to(self, name: ListName) -> datetime | None:
-        """The creationTime that the reading of a list has come to; None where it has not shown its order."""
-        return self._last_items[name] if self._in_order[name] else None
 
     def finished(self, name: ListName, *, ended_lists_are_read: bool, at_most: datetime | None = None) -> bool:
         """A list was read whole: move the mark, `at_most` to that moment; True if it moved.

@@ -85,16 +85,14 @@ class Listings:
         remembered = await self._remembered(work, page.items)
         for item in page.items:
             self._item_shown(work, item, remembered, look.name)
+        showed = [item.run_id for item in page.items]
         if look.name.status is None:
-            showed = [item.run_id for item in page.items]
             in_order = len(page.items) > 1 and newest_first(page.items)
             self.planner.newest_read(look, showed, now, in_order=in_order, complete=page.token is None)
             self._plan_discovery()
             return
         token = self.discovery.next_token(look.name, look.token, page)
-        reached = self.discovery.back_to(look.name)
-        back_to = None if reached is None else reached.timestamp()
-        if self.planner.page_read(look, token, now, back_to=back_to):
+        if self.planner.page_read(look, showed, token, now):
             self._list_read(work, look.name)
 
     def _item_shown(self, work: Work, item: Snapshot, remembered: Mapping[str, KnownRun], name: ListName) -> None:

@@ -43,7 +43,9 @@ class Sentences:
             near = nearest(str(error["input"]), str(context["expected"]).split(", "))
             shown = self.shown(path, error["input"])
             return f"no such type of sink{shown}; " + (
-                f'did you mean "{near}"?' if near and shown else f"there are {context['expected']}"
+                f'did you mean "{near}"?'
+                if near and shown
+                else f"there are {context['expected']}; a package that adds one must be installed here"
             )
         if (shape := self.wrong_shape(path, kind)) is not None:
             return shape

@@ -20,7 +20,7 @@ from poller.core.values import SinkSettings
 from poller.sinks.aws_events import aws_event
 
 if TYPE_CHECKING:
-    from poller.sinks.templates import Templates
+    from poller.sinks.templating.templates import Templates
 
 CLOUDEVENTS_TYPE: Final = "application/cloudevents+json"
 JSON_TYPE: Final = "application/json"
@@ -222,7 +222,7 @@ class _TemplateFormat:
 
     def body(self, event: Event) -> Rendered:
         """Raises: Rejected if the template fails with this event."""
-        from poller.sinks.templates import PartError
+        from poller.sinks.templating.templates import PartError
 
         try:
             body, content_type, headers = self._templates.render(event)
@@ -242,6 +242,6 @@ def percent_encoded(text: str, characters: re.Pattern[str]) -> str:
 
 
 def _templates(settings: FormattedSettings) -> "Templates":
-    from poller.sinks.templates import Templates  # Jinja2 takes a tenth of a second, for those who use it
+    from poller.sinks.templating.templates import Templates  # Jinja2 takes a tenth of a second, for those who use it
 
     return Templates(settings)

@@ -94,6 +94,7 @@ def message_of(event: Event) -> Message:
     title = _title(family, kind, event)
     facts = _FACTS.get(family, _batch_facts)(data)
     shown = tuple(Fact(label, text) for label, value in facts if (text := one_line(str(value or ""))))
+    shown = shown or (Fact("When", _moment(event.attributes["time"])),)  # a mailbox takes no message without a body
     mood: Mood = "good" if event.kind in _GOOD else "bad" if event.kind in _BAD else "news"
     if event.kind == "batch.processed" and (data.get("run_counts") or {}).get("FAILED"):
         mood = "bad"

@@ -5,13 +5,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poller.testing.emulator import RunningEmulator, running_emulator
+    from poller.testing.rigs import PAUSE, Answer, FarEnd, HttpFarEnd, Rig, opened_toolbox
     from poller.testing.samples import sample_event
     from poller.testing.sinks import SinkConformance
 
-__all__ = ["RunningEmulator", "SinkConformance", "running_emulator", "sample_event"]
+__all__ = [
+    "PAUSE",
+    "Answer",
+    "FarEnd",
+    "HttpFarEnd",
+    "Rig",
+    "RunningEmulator",
+    "SinkConformance",
+    "opened_toolbox",
+    "running_emulator",
+    "sample_event",
+]
 
 _HOMES = {
     "poller.testing.emulator": ("RunningEmulator", "running_emulator"),
+    "poller.testing.rigs": ("PAUSE", "Answer", "FarEnd", "HttpFarEnd", "Rig", "opened_toolbox"),
     "poller.testing.samples": ("sample_event",),
     "poller.testing.sinks": ("SinkConformance",),
 }

@@ -1,75 +1,33 @@
 """The sink conformance suite: what the dispatcher relies on in every sink, ours and other people's.
 
 Subclass `SinkConformance` and give it a fixture `rig`: a sink, its far end, and what the transport cannot do. A rig
-says so in words (`lacks`), and the tests that need it are then skipped with these words, never in silence.
-How: docs/sinks.md.
+says so in words (`lacks`), and the tests that need it are then skipped with these words, never in silence. What fails
+says what the contract asks. How: docs/writing-a-sink.md.
 """
 
 import asyncio
-import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from poller.core.errors import Partial, Rejected
-from poller.core.events import Event
+from poller.core.errors import ConfigError, Partial, Rejected, Retry
+from poller.core.events import Event, bytes_of
 from poller.core.samples import SAMPLE_TYPES, sample_event
-from poller.ports.sinks import Sink
+from poller.core.values import SinkSettings
+from poller.ports.sinks import Preview
+from poller.sinks.registry import GROUP, load_sink
+from poller.testing import sending
+from poller.testing.rigs import PAUSE, Answer, Rig
+from poller.testing.sending import difference, failure, hanging, listening, noting_tasks, outcome, send, stop, within
 
-Answer = Literal["taken", "down", "poison", "hang", "reset"]
-"""What a far end does with the next events, until it is told otherwise.
-
-taken: it takes them · down: it refuses them in a way that passes or that a person mends (HTTP 503, a full disk) ·
-poison: it will never take such an event · hang: it takes what comes and does not answer · reset: it breaks off.
-"""
-
-PATIENCE: Final = 20.0
-"""Seconds that anything here may take; a sink that needs them all has failed."""
 SILENCE: Final = 0.2
 """Seconds for which a far end says nothing while it is watched that no sink takes this for an answer."""
-
-
-class FarEnd(Protocol):
-    """Where the sink under test sends to."""
-
-    async def received(self) -> Sequence[bytes]:
-        """The bodies of the events that arrived and were taken so far, in order of arrival."""
-        ...
-
-    def answers(self, answer: Answer) -> None:
-        """What is done from now on. What hangs is let go by the next call, and need not be counted as received."""
-        ...
-
-    async def reached(self) -> None:
-        """Return once a send hangs here."""
-        ...
-
-
-@dataclass
-class Rig:
-    """A sink ready to send, and what is around it.
-
-    `table` is a valid table of the configuration for such a sink; `secrets` are planted in it, or in the environment,
-    and must show nowhere. `lacks` says what this transport, or this far end, cannot do: answer -> reason. `rendered`
-    says what is received of an event, by a sink that does not send its bytes: a message in a chat.
-    """
-
-    sink: Sink
-    far_end: FarEnd
-    table: Mapping[str, Any]
-    secrets: Sequence[str] = ()
-    lacks: Mapping[Answer, str] = field(default_factory=dict)
-    rendered: Callable[[Event], bytes] = attrgetter("body")
-
-
-_under_test: ContextVar[set["asyncio.Task[Any]"] | None] = ContextVar("_under_test", default=None)
+BIG: Final = 300 * 1024
+"""Bytes of a big event: more than SNS and SQS take, more than a pipe or a buffer holds."""
+REFUSALS: Final[Sequence[Answer]] = ("down", "busy", "poison", "reset")
 
 
 class SinkConformance:
@@ -77,23 +35,23 @@ class SinkConformance:
 
     pytestmark = pytest.mark.asyncio
 
+    # what is acknowledged has arrived, as it is
+
     async def test_what_is_acknowledged_has_arrived(self, rig: Rig) -> None:
         event = sample_event("failed")
-        await _send(rig, event)
-        assert list(await rig.far_end.received()) == [rig.rendered(event)], (
-            "send returned, and the far end has not this event"
-        )
+        await send(rig.sink, event)
+        await _arrived(rig, [event], "send returned, so the event has arrived, once and as it is")
 
     async def test_nothing_is_acknowledged_while_the_far_end_is_silent(self, rig: Rig) -> None:
         _needs(rig, "hang")
         rig.far_end.answers("hang")
-        sending = asyncio.ensure_future(rig.sink.send([sample_event()]))
+        sent = asyncio.ensure_future(rig.sink.send([sample_event()]))
         try:
-            await _within(rig.far_end.reached())
-            await asyncio.wait([sending], timeout=SILENCE)
-            assert not sending.done() or sending.exception(), "send returned, and the far end has not answered"
+            await hanging(rig, sent)
+            await asyncio.wait([sent], timeout=SILENCE)
+            assert not sent.done() or sent.exception(), "send returned, and the far end has not answered"
         finally:
-            await _stop(sending)
+            await stop(sent)
             rig.far_end.answers("taken")
 
     async def test_the_bytes_arrive_unchanged(self, rig: Rig) -> None:
@@ -104,14 +62,19 @@ class SinkConformance:
             sample_event("blind"),
         ]
         for event in events:
-            await _send(rig, event)
-        assert list(await rig.far_end.received()) == list(map(rig.rendered, events)), "the bytes were changed"
+            await send(rig.sink, event)
+        await _arrived(rig, events, "the bytes of an event are sent as they are, whatever letters are in them")
 
     async def test_every_type_of_event_can_be_sent(self, rig: Rig) -> None:
         events = [sample_event(kind) for kind in SAMPLE_TYPES]
         for event in events:
-            await _send(rig, event)
-        assert list(await rig.far_end.received()) == list(map(rig.rendered, events))
+            await send(rig.sink, event)
+        await _arrived(rig, events, "every type of event is sent, in the order in which send is called")
+
+    async def test_an_event_of_a_later_version_can_be_sent(self, rig: Rig) -> None:
+        for event in (events := _of_a_later_version()):
+            await send(rig.sink, event)
+        await _arrived(rig, events, "an event of a type, and with fields, that nobody knows yet is sent like any other")
 
     async def test_an_event_with_fields_left_out_is_sent_as_it_was_given(self, rig: Rig) -> None:
         planted: Mapping[str, Any] = {
@@ -120,30 +83,56 @@ class SinkConformance:
             "status_message": "planted-4",
         }
         event = sample_event("failed", **planted).without(list(planted))
-        await _send(rig, event)
-        (body,) = await rig.far_end.received()
-        assert body == rig.rendered(event), "a field that was left out was put back, or something else was changed"
-        assert b"planted" not in body, "a field that was left out is sent"
+        await send(rig.sink, event)
+        await _arrived(rig, [event], "an event is sent as it was given, without what was left out")
+
+    async def test_a_big_event_arrives_whole_or_is_rejected(self, rig: Rig) -> None:
+        event = sample_event("failed", status_message="é" * (BIG // 2))
+        error = _of(await outcome(rig.sink, event), event)
+        if error is None:
+            await _arrived(rig, [event], f"an event of {BIG:,} bytes arrives whole")
+            return
+        assert isinstance(error, Rejected), f"an event that will always be too big is Rejected, not {error!r}"
+        assert error.reason.strip(), "the dead letter says why"
+
+    async def test_sends_at_the_same_time_do_not_mix(self, rig: Rig) -> None:
+        events = [sample_event("failed", run_id=str(number), name="x" * number * 50) for number in range(1, 17)]
+        await within(asyncio.gather(*(rig.sink.send([event]) for event in events)))
+        expected, received = sorted(map(rig.rendered, events)), sorted(await rig.far_end.received())
+        if received != expected:
+            pytest.fail(f"sends of different runs go on side by side, and do not mix: {difference(expected, received)}")
+
+    # what did not arrive is told by what it means
 
     async def test_a_far_end_that_is_down_is_a_reason_to_retry(self, rig: Rig) -> None:
         _needs(rig, "down")
         rig.far_end.answers("down")
-        assert not isinstance(await _failure(rig), Rejected), (
-            "a far end that is down is mended, its events are not dead"
+        error = await failure(rig.sink, event := sample_event())
+        assert not isinstance(_of(error, event), Rejected), (
+            f"a far end that is down is mended, its events are not dead; and not {error!r}"
         )
 
     async def test_a_far_end_that_breaks_off_is_a_reason_to_retry(self, rig: Rig) -> None:
         _needs(rig, "reset")
         rig.far_end.answers("reset")
-        assert not isinstance(await _failure(rig), Rejected), "a connection that broke says nothing of the event"
+        error = await failure(rig.sink, event := sample_event())
+        assert not isinstance(_of(error, event), Rejected), (
+            f"a connection that broke says nothing of the event, which is not dead; and not {error!r}"
+        )
+
+    async def test_a_far_end_that_asks_for_a_pause_is_given_it(self, rig: Rig) -> None:
+        _needs(rig, "busy")
+        rig.far_end.answers("busy")
+        error = _of(await failure(rig.sink, event := sample_event()), event)
+        assert isinstance(error, Retry), f"a far end that says when to come again is a Retry, not {error!r}"
+        assert error.after == PAUSE, (
+            f"the far end asks for {PAUSE.total_seconds():g} s, and the sink says Retry(after={error.after!r})"
+        )
 
     async def test_an_event_that_is_refused_for_good_is_rejected(self, rig: Rig) -> None:
         _needs(rig, "poison")
         rig.far_end.answers("poison")
-        event = sample_event()
-        error = await _failure(rig, event)
-        if isinstance(error, Partial):
-            error = error.failures[event.id]
+        error = _of(await failure(rig.sink, event := sample_event()), event)
         assert isinstance(error, Rejected), f"an event that will never be taken is Rejected, not {error!r}"
         assert error.reason.strip(), "the dead letter says why"
 
@@ -151,38 +140,77 @@ class SinkConformance:
         event = sample_event("failed")
         if "down" not in rig.lacks:
             rig.far_end.answers("down")
-            await _failure(rig, event)
+            await failure(rig.sink, event)
             rig.far_end.answers("taken")
-        await _send(rig, event)
-        await _send(rig, event)  # as after a crash between the answer and the record; FIFO far ends may drop it
+        await send(rig.sink, event)
+        await send(rig.sink, event)  # as after a crash between the answer and the record; FIFO far ends may drop it
         received = await rig.far_end.received()
         assert received, "nothing arrived once the far end was well again"
-        assert set(received) == {rig.rendered(event)}, "an event is the same bytes at every attempt"
+        if others := [body for body in received if body != rig.rendered(event)]:
+            pytest.fail(f"an event is the same bytes at every attempt: {difference([rig.rendered(event)], others)}")
+
+    # batches
+
+    async def test_a_batch_arrives_whole_and_in_order(self, rig: Rig) -> None:
+        events = _batch(_batch_size(rig))
+        await send(rig.sink, *events)
+        await _arrived(rig, events, "send returned, so all of its batch has arrived, in order")
+
+    async def test_of_a_batch_what_is_not_named_as_failed_has_arrived(self, rig: Rig) -> None:
+        size = min(_batch_size(rig), 5)
+        if size == 1:
+            pytest.skip(f"{type(rig.sink).__name__} takes one event at a time: it has no batch_size")
+        _needs(rig, "partial")
+        rig.far_end.answers("partial")
+        events = {event.id: event for event in _batch(size)}
+        error = await failure(rig.sink, *events.values())
+        assert isinstance(error, Partial | Rejected), (
+            "of a batch some events are refused for good: Partial names them, or Rejected has each sent by itself; "
+            f"with {error!r} one of them holds up the others"
+        )
+        failures = error.failures if isinstance(error, Partial) else dict.fromkeys(events, error)
+        assert failures.keys() <= events.keys(), "Partial names what is not in the batch: its keys are ids of events"
+        received = set(await rig.far_end.received())
+        silent = [
+            number
+            for number, event in enumerate(events.values(), 1)
+            if event.id not in failures and rig.rendered(event) not in received
+        ]
+        assert not silent, f"what Partial does not name counts as acknowledged, and has not arrived: {silent} of {size}"
+        later = [one for one in failures.values() if not isinstance(one, Rejected)]
+        assert not later, f"an event that will never be taken is Rejected, in a batch too, not {later[0]!r}"
+
+    # a send that is ended
+
+    async def test_a_send_that_is_cancelled_ends_and_acknowledges_nothing(self, rig: Rig) -> None:
+        _needs(rig, "hang")
+        rig.far_end.answers("hang")
+        sent = asyncio.ensure_future(rig.sink.send([sample_event()]))
+        try:
+            await hanging(rig, sent)
+            await stop(sent)
+        finally:
+            rig.far_end.answers("taken")
+        assert sent.cancelled() or sent.exception(), (
+            "send returned when it was cancelled, which acknowledges the event: let the cancellation through"
+        )
 
     async def test_a_send_that_is_cancelled_leaves_the_sink_usable(self, rig: Rig) -> None:
         interrupted, event = sample_event("failed", run_id="1"), sample_event("failed", run_id="2")
-        started: set[asyncio.Task[Any]] = set()
-        token = _under_test.set(started)
-        loop = asyncio.get_running_loop()
-        before = loop.get_task_factory()
-        loop.set_task_factory(_noting_task)
-        try:
+        with noting_tasks() as started:
             if "hang" in rig.lacks:
-                sending = asyncio.ensure_future(rig.sink.send([interrupted]))
+                sent = asyncio.ensure_future(rig.sink.send([interrupted]))
                 await asyncio.sleep(0)
             else:
                 rig.far_end.answers("hang")
-                sending = asyncio.ensure_future(rig.sink.send([interrupted]))
-                await _within(rig.far_end.reached())
-            await _stop(sending)
-        finally:
-            loop.set_task_factory(before)
-            _under_test.reset(token)
+                sent = asyncio.ensure_future(rig.sink.send([interrupted]))
+                await hanging(rig, sent)
+            await stop(sent)
         rig.far_end.answers("taken")
         if left := {task for task in started if not task.done()}:
-            _, left = await asyncio.wait(left, timeout=PATIENCE)
+            _, left = await asyncio.wait(left, timeout=sending.PATIENCE)
         assert not left, f"a cancelled send left tasks behind: {left}"
-        await _send(rig, event)
+        await send(rig.sink, event)
         received = await rig.far_end.received()
         assert received, "after a cancelled send nothing arrives"
         assert received[-1] == rig.rendered(event), "after a cancelled send the next event does not arrive as it is"
@@ -190,24 +218,19 @@ class SinkConformance:
             "a cancelled send left something torn at the far end"
         )
 
-    async def test_sends_at_the_same_time_do_not_mix(self, rig: Rig) -> None:
-        events = [sample_event("failed", run_id=str(number), name="x" * number * 50) for number in range(1, 17)]
-        await _within(asyncio.gather(*(rig.sink.send([event]) for event in events)))
-        assert sorted(await rig.far_end.received()) == sorted(map(rig.rendered, events))
+    # the settings
 
-    async def test_a_batch_arrives_whole_and_in_order(self, rig: Rig) -> None:
-        size = getattr(rig.sink, "batch_size", 1)
-        assert size >= 1, "batch_size is the number of events that one send takes at most"
-        events = [sample_event("failed", run_id=str(number)) for number in range(1, size + 1)]
-        await _send(rig, *events)
-        assert list(await rig.far_end.received()) == list(map(rig.rendered, events))
+    async def test_the_type_is_found_by_its_entry_point(self, rig: Rig) -> None:
+        found, problem = _claimed(str(rig.table["type"]))
+        assert not problem, f'{problem}; name it in [project.entry-points."{GROUP}"], and install the package'
+        assert isinstance(rig.sink, found), f"the entry point leads to {found!r}, and {rig.sink!r} is none"
 
     async def test_the_settings_refuse_unknown_keys(self, rig: Rig) -> None:
         model = rig.sink.settings_model
         model.model_validate(dict(rig.table))
-        with pytest.raises(ValidationError) as caught:
-            model.model_validate({**rig.table, "no_such_key": 1})
-        assert "no_such_key" in str(caught.value)
+        said = _refusal(model, {**rig.table, "no_such_key": 1})
+        assert said is not None, "a key that there is not is taken: a misspelt one would do nothing, and say nothing"
+        assert "no_such_key" in said, "the error names the key that there is not"
 
     async def test_every_key_of_the_settings_is_explained(self, rig: Rig) -> None:
         fields = rig.sink.settings_model.model_fields
@@ -217,36 +240,64 @@ class SinkConformance:
     async def test_no_secret_is_shown(self, rig: Rig) -> None:
         model = rig.sink.settings_model
         settings = model.model_validate(dict(rig.table))
-        shown = [repr(rig.sink), str(rig.sink), repr(settings), str(settings), settings.model_dump_json()]
+        unplanted = [key for key, value in settings if isinstance(value, SecretStr) and not _holds(value, rig.secrets)]
+        assert not unplanted, f"secrets are in the rig's table that its `secrets` do not name: {', '.join(unplanted)}"
+        shown = [
+            ("the sink's repr", repr(rig.sink)),
+            ("the sink's str", str(rig.sink)),
+            ("the settings' repr", repr(settings)),
+            ("the settings' str", str(settings)),
+            ("the settings as JSON", settings.model_dump_json()),
+        ]
         planted = [key for key, value in rig.table.items() if any(secret in str(value) for secret in rig.secrets)]
-        for wrong in ({**rig.table, "no_such_key": 1}, *({**rig.table, key: [[rig.table[key]]]} for key in planted)):
-            with pytest.raises(ValidationError) as caught:
-                model.model_validate(wrong)
-            shown.append(str(caught.value))
-        with _listening() as said:
-            await _send(rig, sample_event())
-            for answer in ("down", "poison", "reset"):
+        wrong = {key: {**rig.table, key: [[rig.table[key]]]} for key in planted}
+        for key, table in {"no_such_key": {**rig.table, "no_such_key": 1}, **wrong}.items():
+            said = _refusal(model, table)
+            shown.append((f"the error about a wrong {key} (hide_input_in_errors hides it)", said or ""))
+        if (preview := getattr(rig.sink, "preview", None)) is not None:
+            shown.append(("the preview", repr(preview(sample_event()))))
+        with listening() as lines:
+            await send(rig.sink, sample_event())
+            for answer in REFUSALS:
                 if answer in rig.lacks:
                     continue
                 rig.far_end.answers(answer)
-                error = await _failure(rig)
-                shown += [repr(error), *traceback.format_exception(error)]
+                error = await failure(rig.sink, sample_event(run_id=answer))  # none that the far end has already
+                shown.append((f"the error, or its traceback, of a far end that is told {answer}", repr(error)))
+                shown.append((shown[-1][0], "".join(traceback.format_exception(error))))
         rig.far_end.answers("taken")
-        for secret in rig.secrets:
-            assert not [text for text in (*shown, *said) if secret in text], "a secret is shown"
+        shown += [("the log", line) for line in lines]
+        places = sorted({place for place, text in shown if any(secret in text for secret in rig.secrets)})
+        if places:
+            pytest.fail(f"a secret is shown: {'; '.join(places)}")
+
+    # what else a sink may have
 
     async def test_a_probe_sends_nothing(self, rig: Rig) -> None:
         probe = getattr(rig.sink, "probe", None)
-        if probe is not None:
-            await _within(probe())
-        assert list(await rig.far_end.received()) == [], "a probe must not send"
+        if probe is None:
+            pytest.skip(f"{type(rig.sink).__name__} has no probe: `check --probe` cannot try it")
+        await within(probe())
+        await _arrived(rig, [], "a probe asks whether something could be sent, and sends nothing")
+
+    async def test_a_preview_can_be_shown_of_every_event(self, rig: Rig) -> None:
+        preview = getattr(rig.sink, "preview", None)
+        if preview is None:
+            pytest.skip(f"{type(rig.sink).__name__} has no preview: `render` shows the event that it is given")
+        for event in [*map(sample_event, SAMPLE_TYPES), *_of_a_later_version()]:
+            shown = preview(event)
+            assert isinstance(shown, Preview), f"`preview` returns a Preview, not {shown!r}"
+            assert shown.body.decode(), "the body of a preview is text"
+        await _arrived(rig, [], "a preview sends nothing")
 
     async def test_closing_is_possible_at_any_time_and_twice(self, rig: Rig) -> None:
-        close = getattr(rig.sink, "close", None)
-        await _send(rig, sample_event())
-        if close is not None:
-            await _within(close())
-            await _within(close())
+        close = _close(rig)
+        await send(rig.sink, sample_event())
+        await within(close())
+        await within(close())
+
+    async def test_a_sink_that_has_sent_nothing_can_be_closed(self, rig: Rig) -> None:
+        await within(_close(rig)())
 
 
 def _needs(rig: Rig, answer: Answer) -> None:
@@ -254,65 +305,64 @@ def _needs(rig: Rig, answer: Answer) -> None:
         pytest.skip(f"{type(rig.sink).__name__}: no far end that answers {answer}: {rig.lacks[answer]}")
 
 
-async def _send(rig: Rig, *events: Event) -> None:
-    await _within(rig.sink.send(events))
+async def _arrived(rig: Rig, events: Sequence[Event], asks: str) -> None:
+    __tracebackhide__ = True
+    expected, received = [rig.rendered(event) for event in events], list(await rig.far_end.received())
+    if received != expected:
+        pytest.fail(f"{asks}: {difference(expected, received)}")
 
 
-async def _failure(rig: Rig, *events: Event) -> Exception:
-    """What a send raises that cannot succeed; if it returns, it has lied."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever it is: the caller looks at it
-        await _within(rig.sink.send(events or [sample_event()]))
-    assert not isinstance(caught.value, _TooLong), "send did not come back from a far end that refused"
-    return caught.value
+def _of(error: Exception | None, event: Event) -> Exception | None:
+    """What an error says of one event."""
+    return error.failures.get(event.id) if isinstance(error, Partial) else error
 
 
-class _TooLong(AssertionError):
-    """Ours, to be told from a TimeoutError of the sink."""
+def _batch_size(rig: Rig) -> int:
+    size = getattr(rig.sink, "batch_size", 1)
+    assert isinstance(size, int), f"batch_size is the number of events that one send takes at most, not {size!r}"
+    assert size >= 1, f"batch_size is the number of events that one send takes at most, not {size}"
+    return size
 
 
-async def _within(doing: Any) -> Any:
-    task = asyncio.ensure_future(doing)
+def _batch(size: int) -> list[Event]:
+    """Events of as many runs."""
+    return [sample_event("failed", run_id=str(number)) for number in range(1, size + 1)]
+
+
+def _of_a_later_version() -> list[Event]:
+    """Of a run, and of something else, as this version cannot tell it."""
+    known = sample_event("running", run_id="7").attributes
+    data = {**known["data"], "status": "ARCHIVED", "skipped_statuses": ["PAUSED"], "archive": {"tiers": ["cold"]}}
+    archived = {**known, "type": "healthomics.run.archived", "data": data}
+    other = {**known, "id": "2c1b9f58-07a4-5d3c-8f0b-3e5f2f6d9a10", "type": "healthomics.workflow.published"}
+    published = {**other, "source": "arn:aws:omics:us-east-1:123456789012:workflow/7", "data": {"version": 2}}
+    del published["sequence"]
+    return [Event(bytes_of(one)) for one in (archived, published)]
+
+
+def _claimed(name: str) -> tuple[type[Any], str]:
+    """The class that a type leads to, or what is wrong with it."""
     try:
-        done, _ = await asyncio.wait([task], timeout=PATIENCE)
-        if not done:
-            raise _TooLong(f"nothing happened in {PATIENCE:g} seconds")
-        return await task
-    finally:
-        await _stop(task)
+        return load_sink(name), ""
+    except ConfigError as error:
+        return type(None), str(error)
 
 
-async def _stop(task: "asyncio.Future[Any]") -> None:
-    """Cancel, and wait for the end, whatever it is."""
-    if not task.done():
-        task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await asyncio.wait_for(task, PATIENCE)
+def _refusal(model: type[SinkSettings], table: Mapping[str, Any]) -> str | None:
+    """What the settings say against a table; None if they take it."""
+    try:
+        model.model_validate(table)
+    except ValidationError as error:
+        return str(error)
+    return None
 
 
-def _noting_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
-    """A task factory that notes the tasks that the sink starts: they inherit the context that it was called in."""
-    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
-    if (noted := _under_test.get()) is not None:
-        noted.add(task)
-    return task
+def _holds(value: SecretStr, secrets: Sequence[str]) -> bool:
+    return any(secret in value.get_secret_value() for secret in secrets)
 
 
-class _listening(logging.Handler):  # noqa: N801  # a context manager
-    """Everything that is logged meanwhile, at every level."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(self.format(record))
-
-    def __enter__(self) -> list[str]:
-        self._level = logging.root.level
-        logging.root.addHandler(self)
-        logging.root.setLevel(logging.DEBUG)
-        return self.said
-
-    def __exit__(self, *error: object) -> None:
-        logging.root.removeHandler(self)
-        logging.root.setLevel(self._level)
+def _close(rig: Rig) -> Any:
+    close = getattr(rig.sink, "close", None)
+    if close is None:
+        pytest.skip(f"{type(rig.sink).__name__} has no close: it opens nothing that is not the toolbox's")
+    return close

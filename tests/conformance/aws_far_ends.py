@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from poller.testing.sinks import Answer, Rig
-from tests.conformance.far_ends import HttpFarEnd, made, tools_in
+from poller.testing.rigs import Answer, HttpFarEnd, Rig, opened_toolbox
+from tests.conformance.far_ends import made
 
 AWS_SECRET = "aws-secret-2b7c6b1d"
 ACCOUNT = "123456789012"
@@ -21,13 +21,18 @@ class SnsByHand(HttpFarEnd):
 
     async def bodies_of(self, request: web.Request) -> Sequence[bytes]:
         form = await request.post()
-        member = "PublishBatchRequestEntries.member.{}.Message"
-        numbers = range(1, 11) if form["Action"] == "PublishBatch" else ()
-        return [str(form[name]).encode() for number in numbers if (name := member.format(number)) in form]
+        entry = "PublishBatchRequestEntries.member.{}.{}"
+        numbers = [n for n in range(1, 11) if entry.format(n, "Id") in form]
+        self.ids = [str(form[entry.format(n, "Id")]) for n in numbers]
+        return [str(form[entry.format(n, "Message")]).encode() for n in numbers]
 
     def respond(self, answer: Answer, request: web.Request) -> web.StreamResponse:
-        if answer == "taken":
-            return web.Response(text="<R><PublishBatchResult/><GetTopicAttributesResult/></R>")
+        if answer in ("taken", "partial"):
+            why = "<Code>InvalidParameter</Code><Message>no</Message><SenderFault>true</SenderFault>"
+            failed = self.ids[1:] if answer == "partial" else []
+            members = "".join(f"<member><Id>{one}</Id>{why}</member>" for one in failed)
+            result = f"<PublishBatchResult><Failed>{members}</Failed></PublishBatchResult>"
+            return web.Response(text=f"<R>{result}<GetTopicAttributesResult/></R>")
         status, code = (400, "InvalidParameter") if answer == "poison" else (503, "ServiceUnavailable")
         words = f"<Error><Code>{code}</Code><Message>Invalid parameter: Message Reason: no</Message></Error>"
         return web.Response(status=status, text=f"<ErrorResponse>{words}</ErrorResponse>")
@@ -36,8 +41,7 @@ class SnsByHand(HttpFarEnd):
 class JsonByHand(HttpFarEnd):
     """A service of AWS that speaks JSON, as far as one operation goes.
 
-    Args: `operation` is the one that takes entries, `member` what it calls the body of an entry; `taken` and `refused`
-    are its answers for so many entries, `refused` the one that is no fault of the service.
+    Args: `operation` is the one that takes entries, `member` what it calls the body of an entry.
     """
 
     operation: str
@@ -50,28 +54,30 @@ class JsonByHand(HttpFarEnd):
         return [entry[self.member].encode() for entry in self.entries] if is_sending else []
 
     def respond(self, answer: Answer, request: web.Request) -> web.StreamResponse:
-        if answer in ("taken", "poison"):
-            return web.json_response(self.result(poison=answer == "poison"))
-        return web.json_response({"__type": "ServiceUnavailable", "message": "no"}, status=503)
+        first = {"taken": len(self.entries), "partial": 1, "poison": 0}.get(answer)
+        if first is None:
+            return web.json_response({"__type": "ServiceUnavailable", "message": "no"}, status=503)
+        return web.json_response(self.result(first))
 
-    def result(self, *, poison: bool) -> Mapping[str, Any]:
+    def result(self, first: int) -> Mapping[str, Any]:
+        """What it answers that has taken so many of the entries, and refuses those after them for good."""
         raise NotImplementedError
 
 
 class SqsByHand(JsonByHand):
     operation, member = "SendMessageBatch", "MessageBody"
 
-    def result(self, *, poison: bool) -> Mapping[str, Any]:
+    def result(self, first: int) -> Mapping[str, Any]:
         failed = {"Code": "InvalidMessageContents", "Message": "bad letters", "SenderFault": True}
-        return {"Failed": [failed | {"Id": entry["Id"]} for entry in self.entries]} if poison else {"Successful": []}
+        return {"Failed": [failed | {"Id": entry["Id"]} for entry in self.entries[first:]]}
 
 
 class EventBridgeByHand(JsonByHand):
     operation, member = "PutEvents", "Detail"
 
-    def result(self, *, poison: bool) -> Mapping[str, Any]:
+    def result(self, first: int) -> Mapping[str, Any]:
         failed = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
-        return {"Entries": [failed if poison else {"EventId": "x"} for _ in self.entries]}
+        return {"Entries": [{"EventId": "x"} if n < first else failed for n in range(len(self.entries))]}
 
 
 class Queue:
@@ -167,42 +173,45 @@ class Bus(Queue):
             buses[self.name] = self._kept
 
 
-MOTO_ANSWERS: dict[Answer, str] = dict.fromkeys(("poison", "hang", "reset"), "moto always answers, see the one by hand")
+NAMES_NO_PAUSE: dict[Answer, str] = {"busy": "AWS says that it is too much, and not when to come again"}
+MOTO_ANSWERS = NAMES_NO_PAUSE | dict.fromkeys(
+    ("poison", "partial", "hang", "reset"), "moto always answers, see the one by hand"
+)
 
 
 @asynccontextmanager
 async def sns_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = SnsByHand()
-    async with far_end.serving(), tools_in(directory) as tools:
+    async with far_end.serving(), opened_toolbox(directory) as tools:
         arn = f"arn:aws:sns:eu-west-1:{ACCOUNT}:runs"
         table = {"name": "topic", "type": "sns", "topic_arn": arn, "endpoint_url": far_end.url}
-        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,))
+        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,), NAMES_NO_PAUSE)
 
 
 @asynccontextmanager
 async def sqs_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = SqsByHand()
-    async with far_end.serving(), tools_in(directory) as tools:
+    async with far_end.serving(), opened_toolbox(directory) as tools:
         table = {
             "name": "queue",
             "type": "sqs",
             "queue_url": f"{far_end.url}{ACCOUNT}/runs",
             "region": "eu-west-1",
         }
-        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,))
+        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,), NAMES_NO_PAUSE)
 
 
 @asynccontextmanager
 async def eventbridge_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = EventBridgeByHand()
-    async with far_end.serving(), tools_in(directory) as tools:
+    async with far_end.serving(), opened_toolbox(directory) as tools:
         table = {"name": "bus", "type": "eventbridge", "region": "eu-west-1", "endpoint_url": far_end.url}
-        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,))
+        yield Rig(made(kind, table, tools), far_end, table, (AWS_SECRET,), NAMES_NO_PAUSE)
 
 
 @asynccontextmanager
 async def moto_topic_rig(kind: type[Any], directory: Path, url: str, suffix: str) -> AsyncIterator[Rig]:
-    async with tools_in(directory) as tools:
+    async with opened_toolbox(directory) as tools:
         sns, sqs = [await tools.aws_client(name, region="us-east-1", endpoint_url=url) for name in ("sns", "sqs")]
         far_end = Topic(sns, sqs, f"runs-{uuid4().hex}{suffix}")
         await far_end.make()
@@ -212,7 +221,7 @@ async def moto_topic_rig(kind: type[Any], directory: Path, url: str, suffix: str
 
 @asynccontextmanager
 async def moto_queue_rig(kind: type[Any], directory: Path, url: str, suffix: str) -> AsyncIterator[Rig]:
-    async with tools_in(directory) as tools:
+    async with opened_toolbox(directory) as tools:
         sqs = await tools.aws_client("sqs", region="us-east-1", endpoint_url=url)
         far_end = Queue(sqs, f"runs-{uuid4().hex}{suffix}")
         await far_end.make()
@@ -222,7 +231,7 @@ async def moto_queue_rig(kind: type[Any], directory: Path, url: str, suffix: str
 
 @asynccontextmanager
 async def moto_bus_rig(kind: type[Any], directory: Path, url: str) -> AsyncIterator[Rig]:
-    async with tools_in(directory) as tools:
+    async with opened_toolbox(directory) as tools:
         events, sqs = [await tools.aws_client(name, region="us-east-1", endpoint_url=url) for name in ("events", "sqs")]
         far_end = Bus(events, sqs, f"runs-{uuid4().hex}", {"source": ["healthomics-poller"]})
         await far_end.make()

@@ -11,8 +11,8 @@ from aiohttp import web
 from poller.core.events import Event
 from poller.sinks.messages import message_of
 from poller.sinks.slack_blocks import payload_of
-from poller.testing.sinks import Answer, Rig
-from tests.conformance.far_ends import HttpFarEnd, made, tools_in
+from poller.testing.rigs import Answer, HttpFarEnd, Rig, opened_toolbox
+from tests.conformance.far_ends import made
 
 BOT_TOKEN = "xoxb-5f0c9a77-secret"
 APPRISE_PASSWORD = "pw-77c0ffee11"
@@ -44,6 +44,8 @@ class SlackWebhook(HttpFarEnd):
                 return web.Response(text="ok")
             case "poison":
                 return web.Response(status=400, text="invalid_blocks")
+            case "busy":
+                return super().respond(answer, request)
             case _:
                 return web.Response(status=503, text=f"no: {request.url} {dict(request.headers)}")
 
@@ -67,6 +69,8 @@ class SlackApi(HttpFarEnd):
         return [drawn(self.asked)]
 
     def respond(self, answer: Answer, request: web.Request) -> web.StreamResponse:
+        if answer == "busy":
+            return super().respond(answer, request)
         if answer == "taken" and self.waits is not None:
             limited = {"ok": False, "error": "ratelimited"}
             return web.json_response(limited, status=429, headers={"Retry-After": self.waits})
@@ -108,7 +112,7 @@ class AppriseService(HttpFarEnd):
 @asynccontextmanager
 async def slack_webhook_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = SlackWebhook()
-    async with far_end.serving(), tools_in(directory) as tools:
+    async with far_end.serving(), opened_toolbox(directory) as tools:
         table = {"name": "chat", "type": "slack", "url": f"{far_end.url}{WEBHOOK_PATH}"}
         sink = made(kind, table, tools)
         yield Rig(sink, far_end, table, (WEBHOOK_PATH, "s3cr3tw3bh00k"), rendered=as_slack_draws)
@@ -117,7 +121,7 @@ async def slack_webhook_rig(kind: type[Any], directory: Path) -> AsyncIterator[R
 @asynccontextmanager
 async def slack_bot_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = SlackApi()
-    async with far_end.serving(), tools_in(directory) as tools:
+    async with far_end.serving(), opened_toolbox(directory) as tools:
         table = {
             "name": "chat",
             "type": "slack",
@@ -131,10 +135,11 @@ async def slack_bot_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
 @asynccontextmanager
 async def apprise_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = AppriseService()
-    async with far_end.serving(), tools_in(directory) as tools:
+    async with far_end.serving(), opened_toolbox(directory) as tools:
         table = {"name": "mail", "type": "apprise", "urls": [far_end.address]}
         lacks: dict[Answer, str] = {
-            "poison": "Apprise says of a message that it was not taken, and not whether it ever will"
+            "poison": "Apprise says of a message that it was not taken, and not whether it ever will",
+            "busy": "nor when to come again",
         }
         sink = made(kind, table, tools)
         yield Rig(sink, far_end, table, (APPRISE_PASSWORD,), lacks, as_apprise_says_it)

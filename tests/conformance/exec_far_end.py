@@ -8,8 +8,8 @@ from typing import Any
 
 import anyio
 
-from poller.testing.sinks import Answer, Rig
-from tests.conformance.far_ends import made, tools_in
+from poller.testing.rigs import Answer, Rig, opened_toolbox
+from tests.conformance.far_ends import made
 
 EXEC_TOKEN = "tok-exec-77c0ffee"
 SCRIPT = """\
@@ -53,6 +53,7 @@ class CommandFarEnd:
 @asynccontextmanager
 async def exec_rig(kind: type[Any], directory: Path) -> AsyncIterator[Rig]:
     far_end = CommandFarEnd(directory)
-    async with tools_in(directory) as tools:
+    async with opened_toolbox(directory) as tools:
         table = {"name": "hook", "type": "exec", "command": ["./hook.sh"], "environment": {"TOKEN": EXEC_TOKEN}}
-        yield Rig(made(kind, table, tools), far_end, table, (EXEC_TOKEN,))
+        lacks: dict[Answer, str] = {"busy": "an exit code says that it is to be later, and not when"}
+        yield Rig(made(kind, table, tools), far_end, table, (EXEC_TOKEN,), lacks)

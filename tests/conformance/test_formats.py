@@ -1,7 +1,7 @@
 """The sink conformance suite over the sinks that take a format, with each of them."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,8 @@ from poller.sinks.sns import SnsSink
 from poller.sinks.sqs import SqsSink
 from poller.sinks.stdout import StdoutSink
 from poller.sinks.webhook import WebhookSink
-from poller.testing.sinks import Rig, SinkConformance
+from poller.testing.rigs import Rig
+from poller.testing.sinks import SinkConformance
 from tests.conformance.aws_far_ends import AWS_SECRET, sns_rig, sqs_rig
 from tests.conformance.exec_far_end import exec_rig
 from tests.conformance.far_ends import RigMaker
@@ -118,14 +119,14 @@ async def test_what_is_signed_is_what_is_sent(tmp_path: Path, keys: dict[str, st
 
     async with formatted(webhook_rig, WebhookSink, tmp_path, **keys) as rig:
         far_end: Any = rig.far_end
-        taken = far_end.body_of
+        taken = far_end.bodies_of
 
-        async def body_of(request: web.Request) -> bytes | None:
-            body: bytes = await taken(request)
-            requests.append((request, body))
-            return body
+        async def bodies_of(request: web.Request) -> Sequence[bytes]:
+            bodies: Sequence[bytes] = await taken(request)
+            requests.extend((request, body) for body in bodies)
+            return bodies
 
-        far_end.body_of = body_of
+        far_end.bodies_of = bodies_of
         await rig.sink.send([event])
     ((request, body),) = requests
     Webhook(SECRET).verify(body, dict(request.headers))

@@ -271,6 +271,8 @@ def test_what_looks_like_a_credential_is_hidden_unasked(text: str, gone: str) ->
         "https://lims.example.org/hooks/healthomics?x=1",
         "next_token=abc listen=127.0.0.1:8780 http://[::1]:80/",
         "the authorizer said no; a bearer token is needed",
+        'config.toml:5 [[sinks]] "lims" proxy_password: goes with proxy_user; set that too',
+        'config.toml:6 [[sinks]] "lims" client_key_password: goes with client_certificate',
         '{"event": "delivery.failed", "status": 401}',
     ],
 )

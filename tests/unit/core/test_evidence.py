@@ -86,3 +86,17 @@ def test_an_item_of_a_run_whose_creation_time_get_run_never_gave_is_not_taken_fo
     known, told = seen(look("RUNNING", 10, created=None, start=5), item("STOPPING", 20, created=at(15)))
     assert kinds(told) == ["running"]
     assert (known.question, known.creation_time) == (Question.IDENTITY, None)
+
+
+def test_a_run_that_was_there_before_waits_with_its_first_look_until_lists_show_it_move_on() -> None:
+    known, _ = seen(item("RUNNING", 10), item("RUNNING", 20))
+    assert known.question is Question.FIRST
+    known, _, _ = observe(known, item("STOPPING", 30))
+    assert known.question is Question.PROOF
+
+
+def test_a_new_run_stays_a_new_one_until_it_is_looked_at() -> None:
+    known, _, _ = observe(replace(KnownRun(RUN_ID), question=Question.NEW), item("PENDING", 10))
+    assert known.question is Question.NEW
+    known, _, _ = observe(known, look("PENDING", 20))
+    assert known.question is None

@@ -1,7 +1,7 @@
 """What the planner asks next, told what was seen and what moment it is."""
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from itertools import pairwise
 
 from poller.core.claims import Claim, Claims
@@ -35,7 +35,7 @@ def read(planner: Planner, now: float, *, shows: dict[str, list[str]], pages: in
         if status is None:
             planner.newest_read(look, items, now, in_order=False, complete=False)
             continue
-        planner.page_read(look, str(look.page + 1) if look.page + 1 < pages else None, now)
+        planner.page_read(look, items, str(look.page + 1) if look.page + 1 < pages else None, now)
         for run_id in items:
             planner.follow(known(run_id, status), now + 60, shown=now)
     return names
@@ -112,7 +112,7 @@ def newest(planner: Planner, now: float, items: list[str], *, in_order: bool = T
         if look.name.status is None:
             planner.newest_read(look, items, now, in_order=in_order, complete=complete)
         else:
-            planner.page_read(look, None, now)
+            planner.page_read(look, items, None, now)
         for run_id in items:
             planner.follow(known(run_id), now + 60, shown=now)
 
@@ -188,7 +188,7 @@ def read_ordered(planner: Planner, now: float, items: list[str]) -> list[str]:
         if look.name.status is None:
             planner.newest_read(look, items, now, in_order=True, complete=False)
         else:
-            planner.page_read(look, None, now)
+            planner.page_read(look, items, None, now)
         for run_id in items:
             planner.shown(run_id, now)
             planner.follow(known(run_id), now + 1, shown=now)
@@ -212,31 +212,39 @@ def test_a_run_that_no_list_shows_is_asked_about_first() -> None:
     assert [look.run_id for look in get_runs(planner, 0)] == ["1", "9"]
 
 
-def test_where_a_long_list_shows_its_order_a_run_is_missed_before_the_list_is_read_whole() -> None:
-    """Each run has its place in the order: once the reading has gone past it, it will not come any more."""
-    created = datetime(2026, 11, 23, 8, tzinfo=UTC)
+def test_where_a_long_list_keeps_its_order_a_run_is_missed_before_the_list_is_read_whole() -> None:
+    """Each run has its place between two others: once the reading has gone past it, it will not come any more."""
     planner = Planner(low=0.1, high=0.1)
-    for number in range(300):
-        run = replace(known(str(number)), creation_time=created - timedelta(seconds=number))
-        planner.follow(run, 0, shown=-1)
-    look = next_of(planner, "RUNNING", 0)
-    for number in range(300):
-        if number not in (7, 250):
-            planner.shown(str(number), 0)
-    planner.page_read(look, "1", 0, back_to=(created - timedelta(seconds=100)).timestamp())
-    while (page := planner.next_list(0.2)) is not None:
-        if page.name.status is None:
-            planner.newest_read(page, [], 0.2, in_order=False, complete=False)
-        elif page.name.status != "RUNNING":  # the rest of that one is still under way
-            planner.page_read(page, None, 0.2)
-    assert [one.run_id for one in get_runs(planner, 0.3)] == ["7"]
+    runs = [str(number * 7919 % 300) for number in range(300)]  # in whatever order
+    for run_id in runs:
+        planner.follow(known(run_id), 0, shown=-1)
+
+    def page(now: float, number: int, gone: Sequence[str] = ()) -> None:
+        look = next_of(planner, "RUNNING", now)
+        assert look.page == number
+        items = [run_id for run_id in runs[number * 100 : number * 100 + 100] if run_id not in gone]
+        for run_id in items:
+            planner.shown(run_id, now)
+            planner.follow(known(run_id), now + 0.1, shown=now)
+        planner.page_read(look, items, None if number == 2 else str(number), now)
+
+    for now in (0, 1):  # once to see the order, once more to see that it stays
+        for number in range(3):
+            page(now, number)
+    page(2, 0, gone=(runs[7], runs[250]))
+    while (other := planner.next_list(2.2)) is not None:
+        if other.name.status is None:
+            planner.newest_read(other, [], 2.2, in_order=False, complete=False)
+        elif other.name.status != "RUNNING":  # the rest of that one is still under way
+            planner.page_read(other, [], None, 2.2)
+    assert [one.run_id for one in get_runs(planner, 2.3)] == [runs[7]]
 
 
 def test_a_page_that_shows_a_missing_run_after_all_spares_the_get_run() -> None:
     planner = planner_of("RUNNING", "RUNNING", low=0.1, high=0.1)
     look = next_of(planner, "RUNNING", 0)
     planner.shown("0", 0)
-    planner.page_read(look, None, 0)  # "1" is missing; STOPPING is due now
+    planner.page_read(look, ["0"], None, 0)  # "1" is missing; STOPPING is due now
     planner.follow(known("1", "STOPPING"), 60, shown=0.05)
     assert get_runs(planner, 0.2) == []
 
@@ -258,13 +266,28 @@ def test_a_missing_run_about_which_get_run_failed_is_asked_about_again_and_not_l
 def test_get_runs_go_to_questions_in_their_order() -> None:
     planner = planner_of()
     for run_id, question in [
-        ("4", Question.FIRST),
-        ("3", Question.PROOF),
+        ("5", Question.FIRST),
+        ("3", Question.NEW),
+        ("4", Question.PROOF),
         ("1", Question.IDENTITY),
         ("2", Question.END),
     ]:
         planner.follow(known(run_id, None, question), 0)
-    assert [look.run_id for look in get_runs(planner, 0)] == ["1", "2", "3", "4"]
+    assert [look.run_id for look in get_runs(planner, 0)] == ["1", "2", "3", "4", "5"]
+
+
+def test_a_run_that_moved_on_goes_before_a_first_look_at_one_that_did_not() -> None:
+    planner = planner_of(*["STARTING"] * 8, low=0.1, high=60)
+    names = [str(number) for number in range(8)]
+    planner.hint(ACTIVE, 0)
+    read(planner, 0, shows={"STARTING": names}, pages=3)  # from here on all lists are long
+    planner.follow(known("9", None, Question.FIRST), 0)
+    look = next_of(planner, "STARTING", 60)
+    for run_id in names[:-1]:
+        planner.shown(run_id, 60)
+        planner.follow(known(run_id, "STARTING"), 120, shown=60)
+    planner.page_read(look, names[:-1], None, 60)
+    assert [one.run_id for one in get_runs(planner, 61)] == ["7", "9"]
 
 
 def test_a_burst_of_ends_is_told_oldest_first_and_starves_nobody() -> None:
@@ -291,7 +314,7 @@ def test_short_lists_are_read_between_the_pages_of_a_long_one() -> None:
         if status == "newest":
             planner.newest_read(look, [], now, in_order=False, complete=False)
             continue
-        planner.page_read(look, str(look.page) if look.page + 1 < pages.get(status, 1) else None, now)
+        planner.page_read(look, [], str(look.page) if look.page + 1 < pages.get(status, 1) else None, now)
         for number in {"STARTING": range(4000, 4004), "STOPPING": range(4004, 4008)}.get(status, ()):
             planner.follow(known(str(number), status), now + 0.1, shown=now)
         if status == "RUNNING":
@@ -329,7 +352,7 @@ def test_runs_are_not_left_to_a_list_that_does_not_answer() -> None:
 def test_an_expired_token_begins_its_list_again_and_loses_nothing() -> None:
     planner = planner_of("RUNNING", "RUNNING")
     first = next_of(planner, "RUNNING", 0)
-    planner.page_read(first, "token", 0)
+    planner.page_read(first, ["0", "1"], "token", 0)
     second = planner.next_list(0)
     assert second is not None
     assert second.token == "token"
@@ -376,7 +399,7 @@ def test_the_short_list_of_one_group_is_read_often_beside_a_list_of_hundreds_of_
         if look.name.status is None:
             planner.newest_read(look, [], now, in_order=False, complete=False)
         else:
-            planner.page_read(look, "more" if more else None, now)
+            planner.page_read(look, [], "more" if more else None, now)
     assert max(later - one for one, later in pairwise(read_at)) < 10
 
 
@@ -407,7 +430,7 @@ def test_beside_the_whole_account_the_lists_of_a_group_are_read_to_discover_and_
         else:
             for run_id in ("0", "1"):
                 planner.shown(run_id, 0)
-            planner.page_read(look, None, 0)
+            planner.page_read(look, ["0", "1"], None, 0)
     assert {name for name in names if name.status == "RUNNING"} == {ListName("RUNNING"), ListName("RUNNING", "7")}
     planner.discover(1000)
     assert read(planner, 10, shows={"RUNNING": ["0", "1"]}) == ["RUNNING"]

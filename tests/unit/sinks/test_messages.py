@@ -171,3 +171,13 @@ def test_no_text_breaks_out_of_its_line() -> None:
     assert message.title == "Run a b [31mc d e {status} {0} %s (1234567) failed"
     assert facts(message)["Message"] == "one two"
     assert len(message.body.splitlines()) == len(message.facts) + 1
+
+
+def test_an_event_of_which_nothing_is_known_says_when_it_was_since_a_mailbox_takes_no_empty_message() -> None:
+    record = json.loads(sample_event("failed").body) | {
+        "type": "healthomics.workflow.published",
+        "data": {"version": 2},
+    }
+    message = message_of(Event(json.dumps(record).encode()))
+    assert message.title == "healthomics.workflow.published of 1234567"
+    assert message.body == "When: 2026-11-23 08:15:00 UTC"

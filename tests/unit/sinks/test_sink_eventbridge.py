@@ -1,5 +1,6 @@
 """EventBridge: what is put, how large it is, what is rejected. Delivery itself: tests/conformance/test_sinks.py."""
 
+import json
 from importlib.util import find_spec
 from typing import Any
 
@@ -8,8 +9,10 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from poller.core.errors import ConfigError, Partial, Rejected, Retry
+from poller.core.events import Event
 from poller.core.samples import sample_event
 from poller.sinks import eventbridge as module
+from poller.sinks.aws_events import aws_event
 from poller.sinks.eventbridge import EventBridgeSettings, EventbridgeSink
 from tests.unit.sinks.aws_rig import AwsTools, Client, always, refused
 
@@ -49,12 +52,32 @@ async def test_an_event_on_the_default_bus() -> None:
     ]
 
 
-async def test_only_arns_are_resources() -> None:
+async def put(event: Event, **keys: Any) -> dict[str, Any]:
+    """The entry that a sink with these settings puts."""
     client = Client(taking)
-    sink, _ = sink_to(client)
-    await sink.send([sample_event("blind")])
+    await sink_to(client, **keys)[0].send([event])
     ((_, arguments),) = client.calls
-    assert arguments["Entries"][0]["Resources"] == []
+    (entry,) = arguments["Entries"]
+    return dict(entry)
+
+
+async def test_in_the_format_of_aws_detail_type_and_detail_are_those_of_its_own_events() -> None:
+    event = sample_event("failed")
+    entry = await put(event, format="eventbridge")
+    assert (entry["Source"], entry["DetailType"]) == ("healthomics-poller", "Run Status Change")
+    assert json.loads(entry["Detail"]) == aws_event(event)["detail"]
+    entry = await put(sample_event("overdue"), format="eventbridge")
+    assert entry["DetailType"] == "healthomics.run.overdue"
+
+
+async def test_a_template_makes_the_detail() -> None:
+    template = '{"run": {{ data.run_id | tojson }}}'
+    entry = await put(sample_event("failed"), events=["failed"], format="template", template=template)
+    assert (entry["DetailType"], entry["Detail"]) == ("healthomics.run.failed", '{"run": "1234567"}')
+
+
+async def test_only_arns_are_resources() -> None:
+    assert (await put(sample_event("blind")))["Resources"] == []
 
 
 async def test_a_global_endpoint_signs_otherwise_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

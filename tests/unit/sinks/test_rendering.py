@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poller.core.samples import sample_event
-from poller.sinks import sandbox
-from poller.sinks.sandbox import Rendering, TemplateError
-from poller.sinks.templates import VARIABLES, variables_of
+from poller.sinks.templating import bounds
+from poller.sinks.templating.bounds import TemplateError
+from poller.sinks.templating.rendering import Rendering
+from poller.sinks.templating.templates import VARIABLES, variables_of
 
 FAILED = variables_of(sample_event("failed", tags={"project": "x", "items": "y"}, batch_id=None))
 
@@ -171,7 +172,7 @@ def test_what_is_counted_does_not_depend_on_the_machine() -> None:
     """Else an event would be a dead letter on a slow day, and not on another one."""
     text = GROW + "{% set a = a ~ a %}" * 9 + "{% for x in a %}{{ x }}{{ x }}{% endfor %}"
     assert {str(failure(text + "{% for x in a %}{% for y in a %}{% endfor %}{% endfor %}")) for _ in range(3)} == {
-        f"line 1: takes more than {sandbox.MOST_WORK:,} steps"
+        f"line 1: takes more than {bounds.MOST_WORK:,} steps"
     }
 
 

@@ -16,7 +16,8 @@ from poller.core.routing import Route
 from poller.core.runs import Json
 from poller.core.samples import sample_event
 from poller.sinks.formats import FormattedSettings, percent_encoded
-from poller.sinks.sandbox import Rendering, TemplateError
+from poller.sinks.templating.bounds import TemplateError
+from poller.sinks.templating.rendering import Rendering
 
 VARIABLES: Final = ("event", "data", "kind")
 LONGEST_HEADER: Final = 4096

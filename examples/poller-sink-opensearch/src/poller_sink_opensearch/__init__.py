@@ -1,0 +1,1 @@
+"""A sink for healthomics-poller: events as documents in OpenSearch or Elasticsearch."""
