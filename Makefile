@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Images set this to stay small; here every process of hundreds would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check bench format clean
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -24,6 +24,7 @@ from aiobotocore.parsers import AioResponseParserFactory
 from aiobotocore.session import AioSession
 from botocore import UNSIGNED
 from botocore.exceptions import NoCredentialsError
+from botocore.loaders import Loader, create_loader
 
 ROLE_SESSION_NAME: Final = "healthomics-poller"
 """How our calls are named in CloudTrail where a role was assumed."""
@@ -152,12 +153,23 @@ class AwsSessions:
             factory = AioResponseParserFactory()
             factory.set_parser_defaults(timestamp_parser=self._timestamp_parser)
             session.register_component("response_parser_factory", factory)
+            session.lazy_register_component("data_loader", partial(_models_of, session))
             if identity.role_arn is not None:
                 source = self._session(_Identity(identity.profile))
                 provider: Any = _AssumedRole(source, identity.role_arn, identity, self._options, self._now)
                 session.register_component("credential_provider", AioCredentialResolver([provider]))
             self._sessions[identity] = session
         return session
+
+
+def _models_of(session: AioSession) -> Loader:
+    return _models(session.get_config_variable("data_path"))
+
+
+@cache
+def _models(search_path: str | None) -> Loader:
+    """botocore's descriptions of the services, read and parsed once for all sessions: 50 ms of CPU for each more."""
+    return create_loader(search_path)
 
 
 @asynccontextmanager

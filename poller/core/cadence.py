@@ -25,6 +25,9 @@ class Pace:
     discover_ended: timedelta = timedelta(minutes=15)
 
 
+DEFAULT_PACE: Final = Pace()
+
+
 def next_look(
     since: datetime, now: datetime, low: timedelta, high: timedelta, jitter: float, *, seen: datetime | None = None
 ) -> datetime:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
-from typing import Literal
+from typing import Final, Literal
 
 from poller.core.runs import GroupFacts, KnownRun, Overdue, Question, Snapshot
 from poller.core.statuses import ACTIVE, STAMPS, Step
@@ -33,6 +33,10 @@ class Terms:
     def are_about(self, status: str | None) -> bool:
         """Whether a run can become overdue in this status."""
         return status in ACTIVE and (self.factor > 0 or status in self.deadlines)
+
+
+NO_TERMS: Final = Terms()
+"""No run is ever overdue."""
 
 
 @dataclass(frozen=True, slots=True)

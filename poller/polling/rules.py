@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Final
 
-from poller.core.cadence import Pace
+from poller.core.cadence import DEFAULT_PACE, Pace
 from poller.core.claims import Claim
 from poller.core.lists import WHOLE, Part
 from poller.core.runs import EmitFirst, Snapshot
@@ -77,7 +77,7 @@ class Rule:
 class Rules:
     """All that is watched in one scope: a rule for each `[[watch]]`. Args: `pace` is that of the scope."""
 
-    def __init__(self, rules: Iterable[Rule], pace: Pace = Pace()) -> None:  # noqa: B008 - frozen
+    def __init__(self, rules: Iterable[Rule], pace: Pace = DEFAULT_PACE) -> None:
         self.rules = tuple(rules)
         self.pace = pace
         self._claims: dict[int, Claim] = {}

@@ -14,7 +14,7 @@ from poller.core.cadence import Pace
 from poller.core.claims import Claims
 from poller.core.diagnosis import NO_DIAGNOSIS, DiagnosisTerms
 from poller.core.drafts import Place
-from poller.core.overdue import Terms
+from poller.core.overdue import NO_TERMS, Terms
 from poller.core.planner import Planner
 from poller.core.runs import KnownRun
 from poller.core.sight import Sight
@@ -56,7 +56,7 @@ class Scope:
         instance: str,
         pace: Pace,
         rules: Iterable[Rule] = (),
-        terms: Terms = Terms(),  # noqa: B008 - frozen
+        terms: Terms = NO_TERMS,
         diagnosis: DiagnosisTerms = NO_DIAGNOSIS,
         include: tuple[str, ...] = (),
     ) -> None:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Table, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Insert, Table, bindparam, delete, exists, func, insert, select, tuple_, update
 
 from poller.core.batches import KnownBatch
 from poller.core.drafts import Draft
@@ -21,8 +21,24 @@ from poller.store.schema import batches as batches_table
 from poller.store.schema import diagnoses, events, incarnations, is_live, numbering, runs, scopes, sinks, watches
 from poller.store.schema import snapshots as snapshots_table
 from poller.store.schema import stays as stays_table
-from poller.store.statements import portions, put, upsert
+from poller.store.statements import one_of, portions, put, upsert
 from poller.store.telling import owe
+
+# Asked in every round or every second: a statement that stays the same object is much cheaper to run.
+_KNOWN: Final = select(runs.c.run_id, runs.c.known).where(
+    runs.c.scope == bindparam("scope"), one_of(runs.c.run_id, "run_ids")
+)
+_SNAPSHOTS: Final = select(snapshots_table.c.run_id, snapshots_table.c.fields).where(
+    snapshots_table.c.scope == bindparam("scope"), one_of(snapshots_table.c.run_id, "run_ids")
+)
+_WATCHES: Final = select(watches.c.scope, watches.c.run_id, watches.c.mode, watches.c.added_at).order_by(
+    watches.c.added_at, watches.c.scope, watches.c.run_id
+)
+_RECORDED: Final = select(events.c.id).where(one_of(events.c.id, "ids"))
+_LAST_POSITION: Final = select(numbering.c.last_position).with_for_update()
+_NEXT_NUMBERS: Final = select(incarnations.c.source, incarnations.c.incarnation, incarnations.c.next_sequence).where(
+    tuple_(incarnations.c.source, incarnations.c.incarnation).in_(bindparam("places", expanding=True))
+)
 
 
 def commit_round(connection: Connection, round_: Round, routes: Sequence[Route]) -> list[Event]:
@@ -100,11 +116,8 @@ def live_runs(connection: Connection, scope_name: str) -> list[KnownRun]:
 
 def known(connection: Connection, scope_name: str, run_ids: Iterable[str]) -> dict[str, KnownRun]:
     """What is remembered of runs, by run id."""
-    found: dict[str, KnownRun] = {}
-    for portion in portions(run_ids):
-        query = select(runs.c.run_id, runs.c.known).where(runs.c.scope == scope_name, runs.c.run_id.in_(portion))
-        found |= {run_id: remembered.decode_run(text) for run_id, text in connection.execute(query)}
-    return found
+    rows = connection.execute(_KNOWN, {"scope": scope_name, "run_ids": list(run_ids)})
+    return {run_id: remembered.decode_run(text) for run_id, text in rows}
 
 
 def owed_diagnoses(connection: Connection, scope_name: str) -> dict[int, str]:
@@ -138,13 +151,8 @@ def stays(connection: Connection, scope_name: str) -> list[Stays]:
 
 def snapshots(connection: Connection, scope_name: str, run_ids: Iterable[str]) -> dict[str, Mapping[str, Json]]:
     """The stored GetRun fields of runs, by run id."""
-    found: dict[str, Mapping[str, Json]] = {}
-    for portion in portions(run_ids):
-        query = select(snapshots_table.c.run_id, snapshots_table.c.fields).where(
-            snapshots_table.c.scope == scope_name, snapshots_table.c.run_id.in_(portion)
-        )
-        found |= {run_id: json.loads(text) for run_id, text in connection.execute(query)}
-    return found
+    rows = connection.execute(_SNAPSHOTS, {"scope": scope_name, "run_ids": list(run_ids)})
+    return {run_id: json.loads(text) for run_id, text in rows}
 
 
 def put_watch(connection: Connection, watch: WatchRow) -> None:
@@ -161,8 +169,7 @@ def drop_watch(connection: Connection, scope_name: str, run_id: str) -> bool:
 
 def all_watches(connection: Connection) -> list[WatchRow]:
     """Every watch and mute, oldest first."""
-    query = select(watches).order_by(watches.c.added_at, watches.c.scope, watches.c.run_id)
-    return [WatchRow(row.scope, row.run_id, row.mode, row.added_at) for row in connection.execute(query)]
+    return [WatchRow(*row) for row in connection.execute(_WATCHES)]
 
 
 def _put_runs(connection: Connection, round_: Round) -> None:
@@ -233,7 +240,7 @@ def _take_diagnoses(connection: Connection, made: Sequence[MadeDiagnosis]) -> li
 
 def _record(connection: Connection, round_: Round, offered: Sequence[Draft], routes: Sequence[Route]) -> list[Event]:
     """Number, route and keep the drafts whose ids are new."""
-    last = connection.execute(select(numbering.c.last_position).with_for_update()).scalar_one()
+    last = connection.execute(_LAST_POSITION).scalar_one()
     drafts = _new_drafts(connection, offered)
     if not drafts:
         return []
@@ -277,9 +284,7 @@ def _record(connection: Connection, round_: Round, offered: Sequence[Draft], rou
 def _new_drafts(connection: Connection, drafts: Sequence[Draft]) -> list[Draft]:
     """The drafts whose ids the record does not have, the first of each id, in their order."""
     first = {draft.id: draft for draft in reversed(drafts)}
-    taken: set[str] = set()
-    for portion in portions(first):
-        taken.update(connection.execute(select(events.c.id).where(events.c.id.in_(portion))).scalars())
+    taken = set(connection.execute(_RECORDED, {"ids": list(first)}).scalars())
     return [draft for draft in drafts if draft.id not in taken and first[draft.id] is draft]
 
 
@@ -287,10 +292,8 @@ def _number(connection: Connection, round_: Round, drafts: Sequence[Draft]) -> l
     """The next number of each draft's incarnation, None for what is not about a run; the next ones are kept."""
     next_numbers: dict[tuple[str, str], int] = {}
     wanted = [(draft.source, draft.incarnation) for draft in drafts if draft.incarnation is not None]
-    key = tuple_(incarnations.c.source, incarnations.c.incarnation)
     for portion in portions(wanted):
-        query = select(incarnations.c.source, incarnations.c.incarnation, incarnations.c.next_sequence)
-        for source, incarnation, number in connection.execute(query.where(key.in_(portion))):
+        for source, incarnation, number in connection.execute(_NEXT_NUMBERS, {"places": portion}):
             next_numbers[source, incarnation] = number
     known_now = {run.run_id: run for run in round_.runs}
     rows: dict[tuple[str, str], dict[str, Any]] = {}

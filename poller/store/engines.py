@@ -27,6 +27,8 @@ T = TypeVar("T")
 Transaction = Callable[[Connection], T]
 
 READERS: Final = 4
+MOST_IN_THE_WAY: Final = 100
+"""Writers of other processes that a new record is waited for, one after the other."""
 
 
 class Database(Protocol):
@@ -264,13 +266,29 @@ def _connector(database: str, *, timeout: float = 0) -> Callable[[], sqlite3.Con
 def _pragmas(*pragmas: str) -> Callable[[sqlite3.Connection, Any], None]:
     def set_pragmas(connection: sqlite3.Connection, record: Any) -> None:
         for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
+            _set(connection, pragma)
 
     return set_pragmas
 
 
+def _set(connection: sqlite3.Connection, pragma: str) -> None:
+    """Set one. The journal's mode cannot be changed while another process writes, and SQLite does not wait for that.
+
+    It does wait to begin a transaction of our own, after which it goes, unless yet another one was faster.
+    """
+    for _ in range(MOST_IN_THE_WAY):
+        try:
+            connection.execute(f"PRAGMA {pragma}")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+        connection.execute("BEGIN IMMEDIATE").execute("COMMIT")
+    connection.execute(f"PRAGMA {pragma}")
+
+
 def _begin(statement: str) -> Callable[[Connection], None]:
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(statement)
+        connection.connection.cursor().execute(statement)  # by the driver: SQLAlchemy's way costs as much as a query
 
     return begin

@@ -19,6 +19,7 @@ import pytest
 
 from poller.app.cli.commands import deliveries, sinks
 from poller.app.cli.main import main
+from poller.emulator import GONE
 from poller.testing.emulator import RunningEmulator, running_emulator
 
 COMMAND = Path(sys.executable).with_name("omics-poller")
@@ -126,6 +127,9 @@ def emulator(emulators: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     yield emulators
     emulators.clear_faults()
+    for run_id in {transition.run_id for transition in emulators.history()}:
+        if emulators.status_of(run_id) not in (None, GONE):
+            emulators.evict(run_id)  # else the daemons of all tests to come would follow it
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
-"""The stage: an emulated account, a webhook receiver that keeps a log, and the installed daemon between them."""
+"""The stage: an emulated account, a webhook receiver that keeps a log, and the daemon between them."""
 
 import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import os
 import random
-import shutil
 import signal
 import sys
 import time
@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import aiohttp
 from aiohttp import web
@@ -39,6 +39,19 @@ SECRET: Final = "whsec_" + base64.b64encode(b"a secret of this stage only").deco
 PATIENCE: Final = 120.0
 """Seconds after which what is waited for counts as missing; nothing takes so long where all is well."""
 STOPS_WITHIN: Final = 8.0
+
+
+async def becomes(
+    true: Callable[[], bool | Awaitable[bool]], or_else: Callable[[], str], pause_seconds: float = 0.02
+) -> None:
+    """Wait for something that nobody tells us; fails with these words where it does not come about."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        is_true = true()
+        if is_true if isinstance(is_true, bool) else await is_true:
+            return
+        assert time.monotonic() < deadline, or_else()
+        await asyncio.sleep(pause_seconds)
 
 
 class Receiver:
@@ -96,13 +109,104 @@ def _is_signed(headers: Mapping[str, str], body: bytes) -> bool:
     return hmac.compare_digest(given, base64.b64encode(right).decode()) and abs(time.time() - int(stamp)) < 60
 
 
+class Running(Protocol):
+    """A daemon that was started."""
+
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+    def kill(self) -> None: ...
+    def terminate(self) -> None: ...
+
+
+class Starts(Protocol):
+    """How daemons are started."""
+
+    async def start(self, directory: Path, environment: Mapping[str, str], log: Path) -> Running: ...
+    async def close(self) -> None: ...
+
+
+class Installed:
+    """The installed command."""
+
+    async def start(self, directory: Path, environment: Mapping[str, str], log: Path) -> Running:
+        with log.open("wb") as output:
+            return await asyncio.create_subprocess_exec(
+                COMMAND,
+                "run",
+                "-c",
+                "config.toml",
+                cwd=directory,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    async def close(self) -> None:
+        pass
+
+
+class Nursery:
+    """The command without its imports: forked by a process that has done them, one daemon after the other."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, directory: Path, environment: Mapping[str, str], log: Path) -> Running:
+        if self._process is None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tests.acceptance.crash_nursery",
+                cwd=Path(__file__).parents[2],
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+        orders, answers = self._process.stdin, self._process.stdout
+        assert orders is not None
+        assert answers is not None
+        order = {"directory": str(directory), "environment": dict(environment), "log": str(log)}
+        orders.write(json.dumps(order).encode() + b"\n")
+        pid = int(await answers.readline())
+        return Forked(pid, asyncio.create_task(answers.readline()))
+
+    async def close(self) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            await self._process.wait()
+
+
+@dataclass
+class Forked:
+    """A daemon of the nursery; `end` gives its exit code as a line."""
+
+    pid: int
+    end: "asyncio.Task[bytes]"
+
+    @property
+    def returncode(self) -> int | None:
+        return int(self.end.result()) if self.end.done() else None
+
+    async def wait(self) -> int:
+        return int(await asyncio.shield(self.end))
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+
 @dataclass
 class Daemon:
-    """The installed command, over one record for all its starts."""
+    """The daemon, over one record for all its starts."""
 
     directory: Path
     environment: Mapping[str, str]
-    process: asyncio.subprocess.Process | None = None
+    starting: Starts
+    process: Running | None = None
     deaths: list[datetime] = field(default_factory=list)
     starts: int = 0
 
@@ -118,18 +222,8 @@ class Daemon:
 
     async def start(self, **environment: str) -> None:
         self.starts += 1
-        with (self.directory / f"{self.starts:02}.log").open("wb") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                COMMAND,
-                "run",
-                "-c",
-                "config.toml",
-                cwd=self.directory,
-                env={**self.environment, **environment},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        log = self.directory / f"{self.starts:02}.log"
+        self.process = await self.starting.start(self.directory, {**self.environment, **environment}, log)
 
     async def killed(self) -> None:
         """Wait until the kill that its environment orders has hit it."""
@@ -148,11 +242,11 @@ class Daemon:
     async def stop(self) -> int:
         """SIGTERM; the exit code. Fails if it takes longer than it may."""
         assert self.process is not None
-        log = self.directory / f"{self.starts:02}.log"
-        deadline = time.monotonic() + PATIENCE
-        while b"daemon.started" not in log.read_bytes() and self.process.returncode is None:
-            assert time.monotonic() < deadline, f"it did not start\n{self.log}"
-            await asyncio.sleep(0.02)
+        log, process = self.directory / f"{self.starts:02}.log", self.process
+        await becomes(
+            lambda: b"daemon.started" in log.read_bytes() or process.returncode is not None,
+            lambda: f"it did not start\n{self.log}",
+        )
         self.process.terminate()
         try:
             async with asyncio.timeout(STOPS_WITHIN):
@@ -164,6 +258,7 @@ class Daemon:
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
+        await self.starting.close()
 
 
 @dataclass
@@ -206,11 +301,11 @@ class Stage:
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait for something that the daemon brings about."""
-        deadline = time.monotonic() + PATIENCE
-        while not true():
-            assert self.daemon.lives, f"the daemon ended\n{self.daemon.log}"
-            assert time.monotonic() < deadline, f"waited in vain\n{self.daemon.log}"
-            await asyncio.sleep(0.02)
+        await becomes(lambda: self._while_it_lives() and true(), lambda: f"waited in vain\n{self.daemon.log}")
+
+    def _while_it_lives(self) -> bool:
+        assert self.daemon.lives, f"the daemon ended\n{self.daemon.log}"
+        return True
 
     async def truth(self) -> dict[str, list[Step]]:
         return steps_of((await self._ask("history"))["transitions"])
@@ -219,16 +314,16 @@ class Stage:
         """Wait until so many incarnations have ended, and the receiver has acknowledged the end of each, and why those
         that failed did.
         """
-        deadline = time.monotonic() + PATIENCE
-        while True:
+        ended, untold = 0, set[str]()
+
+        async def caught_up() -> bool:
+            nonlocal ended, untold
             lives = await self.truth()
             ended = sum(any(step.status in ENDS for step in life) for life in lives.values())
             untold = missing(lives, self.receiver.arrivals) | undiagnosed(lives, self.receiver.arrivals)
-            if ended >= runs and not untold:
-                return
-            assert self.daemon.lives, f"the daemon ended\n{self.daemon.log}"
-            assert time.monotonic() < deadline, f"{ended} of {runs} ended, untold: {untold}\n{self.daemon.log}"
-            await asyncio.sleep(0.1)
+            return self._while_it_lives() and ended >= runs and not untold
+
+        await becomes(caught_up, lambda: f"{ended} of {runs} ended, untold: {untold}\n{self.daemon.log}", 0.1)
 
     async def violations(self) -> list[str]:
         """What the independent reader finds in the receiver's log and the emulator's."""
@@ -255,9 +350,19 @@ async def account(seed: int) -> AsyncIterator[Emulator]:
 
 @asynccontextmanager
 async def stage(
-    directory: Path, emulator: Emulator, *, watch: str = "discover = true", polling: str, sink: str = "", seed: int = 0
+    directory: Path,
+    emulator: Emulator,
+    *,
+    watch: str = "discover = true",
+    polling: str,
+    sink: str = "",
+    seed: int = 0,
+    starting: Starts | None = None,
 ) -> AsyncIterator[Stage]:
-    """A receiver, and a daemon that is configured but not started. `watch`, `polling`, `sink` are lines of TOML."""
+    """A receiver, and a daemon that is configured but not started: the installed command, or `starting` says how.
+
+    `watch`, `polling`, `sink` are lines of TOML.
+    """
     receiver = Receiver()
     await receiver.up()
     _set_up(
@@ -266,7 +371,7 @@ async def stage(
         f'[log]\nlevel = "debug"\nformat = "json"\n\n'
         f'[[sinks]]\nname = "lims"\ntype = "webhook"\nurl = "{receiver.url}"\nsecret = "{SECRET}"\n{sink}\n',
     )
-    daemon = Daemon(directory, environment_of(emulator, directory / "site"))
+    daemon = Daemon(directory, environment_of(emulator), starting or Installed())
     try:
         yield Stage(emulator, receiver, daemon, random.Random(seed))
     finally:
@@ -275,16 +380,13 @@ async def stage(
 
 
 def _set_up(directory: Path, configuration: str) -> None:
-    """The daemon's directory, and beside its configuration the `sitecustomize` that Python is to find."""
-    (directory / "site").mkdir(parents=True)
-    shutil.copy(Path(__file__).with_name("crash_sitecustomize.py"), directory / "site" / "sitecustomize.py")
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.toml").write_text(configuration)
 
 
-def environment_of(emulator: Emulator, site: Path) -> dict[str, str]:
+def environment_of(emulator: Emulator) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OMICS_", "CRASH_"))}
     return kept | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")])),
         "AWS_ENDPOINT_URL_OMICS": emulator.url,
         "AWS_ENDPOINT_URL_STS": emulator.url,
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",

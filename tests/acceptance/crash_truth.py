@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ class Step:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arrival:
     """One request that reached the receiver, whatever it answered. `answered` is None where it gave no answer."""
 
@@ -48,7 +49,7 @@ class Arrival:
     signed: bool
     answered: int | None
 
-    @property
+    @cached_property
     def event(self) -> Mapping[str, Any]:
         event: Mapping[str, Any] = json.loads(self.body)
         return event

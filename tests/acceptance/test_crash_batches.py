@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.crash_stage import Stage, account, short_life, stage
+from tests.acceptance.crash_stage import Nursery, Stage, account, short_life, stage
 from tests.acceptance.test_crash_steps import QUICK
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
@@ -36,7 +36,7 @@ async def test_kills_amid_a_batch_lose_nothing_and_tell_its_end_once(tmp_path: P
     chance = random.Random(11)
     async with (
         account(seed=11) as emulator,
-        stage(tmp_path, emulator, watch=f'batch_ids = ["{BATCH}"]', polling=QUICK, seed=11) as play,
+        stage(tmp_path, emulator, watch=f'batch_ids = ["{BATCH}"]', polling=QUICK, seed=11, starting=Nursery()) as play,
     ):
         emulator.start_batch(RUNS, lambda _: short_life(chance, 5.0), batch_id=BATCH, runs_per_second=6)
         for _ in range(KILLS):

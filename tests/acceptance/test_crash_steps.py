@@ -2,12 +2,14 @@
 
 import asyncio
 import random
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.acceptance.crash_stage import Stage, account, stage
+from poller.emulator import Emulator
+from tests.acceptance.crash_stage import Nursery, Stage, account, stage
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
 
@@ -33,6 +35,10 @@ FEED_SECONDS: Final = 0.2
 RUNS: Final = 60
 
 
+def killable(directory: Path, emulator: Emulator, seed: int = 0) -> AbstractAsyncContextManager[Stage]:
+    return stage(directory, emulator, polling=QUICK, seed=seed, starting=Nursery())
+
+
 async def feed_until_killed(play: Stage) -> int:
     """Start one run after the other, so that each step of the path is taken again and again, until the kill hits."""
     runs = 0
@@ -52,7 +58,7 @@ async def test_a_kill_at_any_step_loses_nothing(step: str, tmp_path: Path) -> No
     """Killed before, amid and after the first and a later time of the step, each time on the record that the last
     kill left; then left alone to catch up, and stopped.
     """
-    async with account(seed=1) as emulator, stage(tmp_path, emulator, polling=QUICK, seed=len(step)) as play:
+    async with account(seed=1) as emulator, killable(tmp_path, emulator, seed=len(step)) as play:
         runs = 0
         for moment in KILLS[step]:
             for occurrence in (1, 4):
@@ -70,7 +76,7 @@ async def test_a_kill_at_any_step_loses_nothing(step: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("twist", ["send before commit", "mark before send"])
 async def test_the_reader_notices_when_the_order_of_the_path_is_broken(twist: str, tmp_path: Path) -> None:
     """With two steps of the path swapped, one kill between them must show in the receiver's log."""
-    async with account(seed=1) as emulator, stage(tmp_path, emulator, polling=QUICK) as play:
+    async with account(seed=1) as emulator, killable(tmp_path, emulator) as play:
         await play.start_daemon(CRASH_TWIST=f"{twist} 3")
         runs = await feed_until_killed(play)
         await play.start_daemon()
@@ -97,7 +103,7 @@ async def told_of_all(play: Stage, runs: int) -> None:
 async def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     """60 runs, six kills; ids of runs whose end was told are given to new runs, which are other incarnations."""
     chance = random.Random(7)
-    async with account(seed=7) as emulator, stage(tmp_path, emulator, polling=QUICK, seed=7) as play:
+    async with account(seed=7) as emulator, killable(tmp_path, emulator, seed=7) as play:
         runs, reused = 0, set[str]()
         for _ in range(6):
             await play.start_daemon()

@@ -75,17 +75,16 @@ def arrivals_in(bodies: Sequence[bytes]) -> list[Arrival]:
     ]
 
 
-async def follow(play: Stage, queues: dict[str, Queue], chance: random.Random, *, killed: bool) -> None:
-    """60 runs to their ends, and until each queue has all that the webhook has; with a SIGKILL amid it if so wished."""
+async def follow(play: Stage, queues: dict[str, Queue], chance: random.Random) -> None:
+    """60 runs to their ends, with a SIGKILL amid them, and until each queue has all that the webhook has."""
     await play.start_daemon()
     await play.until(lambda: play.discovery_has_begun)
     for number in range(RUNS):
         play.start_run(life(chance), name=f"s-{number}")
         await asyncio.sleep(0.05)
-    if killed:
-        await play.until(lambda: len(play.receiver.arrivals) >= 100)
-        await play.daemon.kill()
-        await play.start_daemon()
+    await play.until(lambda: len(play.receiver.arrivals) >= 100)
+    await play.daemon.kill()
+    await play.start_daemon()
     await play.caught_up(RUNS)
     told = {arrival.identity for arrival in play.receiver.arrivals}
     async with asyncio.timeout(PATIENCE):
@@ -98,13 +97,13 @@ async def follow(play: Stage, queues: dict[str, Queue], chance: random.Random, *
             if not missing:
                 return
             assert play.daemon.lives, f"the daemon ended, missing {missing}\n{play.daemon.log}"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)  # a look at five queues costs moto as much as what is sent to them
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["failing", "failing and killed"])
 async def test_every_transition_reaches_sns_sqs_and_eventbridge_in_order_though_every_fifth_answer_fails(
-    killed: bool, moto_url: str, tmp_path: Path
+    moto_url: str, tmp_path: Path
 ) -> None:
+    """And though the daemon is killed amid it."""
     chance = random.Random(60)
     aws, proxy = AwsSessions(), FailingAws(moto_url, random.Random(5))
     try:
@@ -114,7 +113,7 @@ async def test_every_transition_reaches_sns_sqs_and_eventbridge_in_order_though_
             proxy.serving(),
             stage(tmp_path, emulator, polling=HALF_A_SECOND, sink=sinks(queues, proxy.url)) as play,
         ):
-            await follow(play, queues, chance, killed=killed)
+            await follow(play, queues, chance)
             assert await play.daemon.stop() == 0
             lives = await play.truth()
             assert await play.violations() == [], "webhook"

@@ -13,6 +13,7 @@ import anyio.lowlevel
 from poller.bell import Bell
 from poller.core.deliveries import DeliveryRow, DeliveryState
 from poller.core.drafts import Draft
+from poller.core.errors import Rejected
 from poller.core.events import Event
 from poller.core.values import SinkSettings
 from poller.delivery.dispatcher import Dispatcher
@@ -60,6 +61,16 @@ class ScriptedSink:
     def tries(self, event_id: str) -> list[float]:
         """When an event was sent."""
         return [at for at, ids in self.tried if event_id in ids]
+
+
+def rejects(*ids: str) -> ScriptedSink:
+    """A sink whose far end will never take these events."""
+
+    def answer(events: Sequence[Event]) -> None:
+        if any(event.id in ids for event in events):
+            raise Rejected("422")
+
+    return ScriptedSink(answer)
 
 
 def outlet(sink: ScriptedSink, name: str = "hook", **settings: Any) -> Outlet:

@@ -9,7 +9,7 @@ import anyio
 from poller.core.deliveries import UNTIL_RESUMED, AttemptOutcome, DeliveryState
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
-from tests.unit.delivery.rig import Rig, ScriptedSink, outlet, rigged, steps, until
+from tests.unit.delivery.rig import Rig, ScriptedSink, outlet, rejects, rigged, steps, until
 from tests.unit.polling.simulation import virtually
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -195,14 +195,6 @@ async def test_a_sink_that_the_record_does_not_know_cannot_be_paused() -> None:
 
 
 # --- fallbacks --------------------------------------------------------------------------------------------------------
-
-
-def rejects(*ids: str) -> ScriptedSink:
-    def answer(events: Sequence[Event]) -> None:
-        if any(event.id in ids for event in events):
-            raise Rejected("422")
-
-    return ScriptedSink(answer)
 
 
 def test_what_a_sink_gives_up_is_owed_to_its_fallback_whatever_that_one_takes_else() -> None:

@@ -11,7 +11,7 @@ from poller.core.deliveries import UNTIL_RESUMED, DeliveryState, Selection
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
 from poller.testing.stores.samples import sample_draft
-from tests.unit.delivery.rig import Rig, ScriptedSink, outlet, rigged, steps, until
+from tests.unit.delivery.rig import Rig, ScriptedSink, outlet, rejects, rigged, steps, until
 from tests.unit.polling.simulation import virtually
 
 MINUTE = 60.0
@@ -27,18 +27,10 @@ async def replayed(rig: Rig, wanted: Selection, *, to: str | None = None, limit:
         after = last
 
 
-def rejecting(*ids: str) -> ScriptedSink:
-    def answer(events: Sequence[Event]) -> None:
-        if any(event.id in ids for event in events):
-            raise Rejected("422")
-
-    return ScriptedSink(answer)
-
-
 def test_a_dead_letter_is_sent_again_with_the_same_bytes_and_a_mark_and_is_one_no_more() -> None:
     async def body() -> None:
         async with rigged() as rig:
-            sink = rejecting("1/life/2")
+            sink = rejects("1/life/2")
             async with rig.telling(outlet(sink)):
                 await rig.tell(steps("1", 3))
                 await until(lambda: len(sink.took) == 2)

@@ -6,25 +6,25 @@ The answers are the emulator's own JSON, read by our own parser, so that what is
 import asyncio
 import json
 import random
+import selectors
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
-import looptime
 
 from poller.bell import Bell
 from poller.core.batches import BatchSnapshot
-from poller.core.cadence import Pace
+from poller.core.cadence import DEFAULT_PACE, Pace
 from poller.core.diagnosis import NO_DIAGNOSIS, DiagnosisTerms, RunTask
 from poller.core.drafts import Place
 from poller.core.errors import Blind, ServiceError, Throttled, Transient
 from poller.core.events import Event
-from poller.core.overdue import Terms
+from poller.core.overdue import NO_TERMS, Terms
 from poller.core.runs import GroupLimits, Snapshot
 from poller.emulator.batch_specs import BatchSpec, LifeOf, Numbered
 from poller.emulator.batches import Batches
@@ -62,15 +62,41 @@ BRISK = Pace(
     vanish_deadline=timedelta(seconds=6),
 )
 """A pace at which a life of minutes is seen step by step."""
+DISCOVERY: Final = Rule(discover=True)
+
+
+class _Waits(selectors.DefaultSelector):
+    """Waits for nothing but what nobody knows when it comes; `passed` is how long it would have waited, in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(None if timeout is None else 0)
+        if timeout is not None and not ready:
+            self.passed += timeout
+        return ready
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose time passes as fast as it is waited for: for code without threads and other processes."""
+
+    def __init__(self) -> None:
+        self._waits = _Waits()
+        super().__init__(self._waits)
+
+    def time(self) -> float:
+        return self._waits.passed
 
 
 def virtually(body: Callable[[], Awaitable[T]]) -> T:
-    """Run a coroutine function on a loop whose time passes as fast as it is waited for."""
+    """Run a coroutine function on a loop of virtual time, from 0 on."""
 
     async def main() -> T:
         return await body()
 
-    with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(start=0, noop_cycles=0)) as runner:
+    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
         return runner.run(main())
 
 
@@ -246,7 +272,7 @@ class Simulation:
     store: Store
     rng: random.Random
     pace: Pace
-    terms: Terms = Terms()  # noqa: RUF009 - frozen
+    terms: Terms = NO_TERMS
     diagnosis: DiagnosisTerms = NO_DIAGNOSIS
     tally: Tally = field(default_factory=Tally)
     gate: RecordGate = field(init=False)
@@ -289,7 +315,7 @@ class Simulation:
     @asynccontextmanager
     async def polling(
         self,
-        rule: Rule | tuple[Rule, ...] = Rule(discover=True),  # noqa: B008 - frozen
+        rule: Rule | tuple[Rule, ...] = DISCOVERY,
         run_ids: tuple[str, ...] = (),
     ) -> AsyncIterator[Scope]:
         """A scope that runs while the context is open, and follows by one watch or several; leaving it is a crash."""
@@ -329,8 +355,8 @@ class Simulation:
 async def simulated(
     *,
     seed: int = 1,
-    pace: Pace = Pace(),  # noqa: B008 - frozen
-    terms: Terms = Terms(),  # noqa: B008 - frozen
+    pace: Pace = DEFAULT_PACE,
+    terms: Terms = NO_TERMS,
     diagnosis: DiagnosisTerms = NO_DIAGNOSIS,
     quota: float | None = None,
     order: Any = "newest",

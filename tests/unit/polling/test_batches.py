@@ -29,15 +29,15 @@ def watching(*batch_ids: str, **rule: object) -> Rule:
 def test_every_run_of_a_batch_is_told_to_its_end_and_so_is_the_batch() -> None:
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
-            batch = simulation.start_batch(250, ordinary, runs_per_second=20)
+            batch = simulation.start_batch(120, ordinary, runs_per_second=20)
             stranger = simulation.start_run(("RUNNING", 60), "COMPLETED")
             async with simulation.polling(watching(batch)):
-                await anyio.sleep(600)
-            await check_told_batch(simulation, batch, runs=250)
+                await anyio.sleep(400)
+            await check_told_batch(simulation, batch, runs=120)
             assert await simulation.kinds(stranger) == []
             told = [event for event in await simulation.events() if event.kind.startswith("batch.")]
             assert [event.kind for event in told][-1] == "batch.processed"
-            assert told[-1].data["run_counts"]["COMPLETED"] + told[-1].data["run_counts"]["FAILED"] == 250
+            assert told[-1].data["run_counts"]["COMPLETED"] + told[-1].data["run_counts"]["FAILED"] == 120
             assert [event.sequence for event in told] == list(range(1, len(told) + 1))
 
     virtually(body)
@@ -76,14 +76,14 @@ def test_a_run_of_a_batch_costs_one_get_run() -> None:
 
     async def body() -> None:
         async with simulated(pace=BRISK) as simulation:
-            batch = simulation.start_batch(300, ordinary, runs_per_second=50)
+            batch = simulation.start_batch(150, ordinary, runs_per_second=50)
             async with simulation.polling(watching(batch)):
-                await anyio.sleep(1500)
-            await check_told_batch(simulation, batch, runs=300)
-            assert simulation.service.calls["GetRun"] < 1.3 * 300
+                await anyio.sleep(600)
+            await check_told_batch(simulation, batch, runs=150)
+            assert simulation.service.calls["GetRun"] < 1.3 * 150
             events = [event for event in await simulation.events() if event.kind == "running"]
             assert all(event.data["run_uuid"] for event in events)
-            assert len(events) > 250
+            assert len(events) > 125
 
     virtually(body)
 
@@ -93,9 +93,9 @@ def test_a_batch_that_is_over_is_asked_about_no_more() -> None:
         async with simulated(pace=BRISK) as simulation:
             batch = simulation.start_batch(20, ordinary, runs_per_second=20)
             async with simulation.polling(watching(batch)):
-                await anyio.sleep(900)
+                await anyio.sleep(400)
                 calls = simulation.service.calls["GetBatch"]
-                await anyio.sleep(3600)
+                await anyio.sleep(1200)
                 assert simulation.service.calls["GetBatch"] == calls
 
     virtually(body)

@@ -44,7 +44,7 @@ def test_runs_with_the_tags_are_told_whole_and_of_others_nothing_is_told_kept_or
                 await anyio.sleep(60)
                 new = simulation.start_life(ORDINARY, tags={**OURS, "site": "z"})
                 strangers.append(simulation.start_life(ORDINARY))
-                await anyio.sleep(3600)
+                await anyio.sleep(1200)
                 assert scope.rounds is not None
                 assert len(scope.rounds.runs) == len(scope.rounds.knowledge.planner.claims) == 0
                 assert len(scope.rounds.knowledge.planner) == 0

@@ -68,7 +68,7 @@ def test_every_end_of_random_lives_is_told_once_and_in_order(seed: int, discover
                 for _ in range(60)
             )
             async with simulation.polling(Rule(discover=discover), () if discover else runs):
-                await anyio.sleep(1800)
+                await anyio.sleep(1200)
             await check_told(simulation)
 
     virtually(body)
@@ -85,7 +85,7 @@ def test_no_crash_loses_an_end_or_tells_one_twice(seed: int) -> None:
                     await anyio.sleep(simulation.rng.uniform(0.01, 40))
                 await anyio.sleep(simulation.rng.uniform(0, 20))
             async with simulation.polling():
-                await anyio.sleep(1800)
+                await anyio.sleep(900)
             await check_told(simulation)
 
     virtually(body)
@@ -103,7 +103,7 @@ def test_a_quarter_of_the_answers_failing_loses_nothing() -> None:
             for _ in range(60):
                 simulation.start_life(Life.random(simulation.rng), starts_in=simulation.rng.uniform(1, 6000))
             async with simulation.polling():
-                await anyio.sleep(1800)
+                await anyio.sleep(1200)
             await check_told(simulation)
 
     virtually(body)
@@ -518,7 +518,7 @@ def test_two_get_runs_suffice_for_a_life_among_many() -> None:
             for _ in range(100):
                 simulation.start_run(*ORDINARY, starts_in=simulation.rng.uniform(1, 60))
             async with simulation.polling():
-                await anyio.sleep(1500)
+                await anyio.sleep(1000)
             await check_told(simulation)
             assert simulation.service.calls["GetRun"] <= 2.2 * 100
 

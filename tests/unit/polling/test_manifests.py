@@ -30,6 +30,7 @@ from tests.unit.polling.simulation import (
 
 LIFE, OTHER = "96c57683-74bf-9d6d-ae7e-f09b097db14a", "0ad2c1f0-1111-4222-8333-444455556666"
 LOGS = ("GetLogEvents", "DescribeLogStreams")
+NAMED = Rule()
 
 
 def asked_for(simulation: Simulation, run_id: str | None = None) -> list[float]:
@@ -42,7 +43,7 @@ def second(event: Event, field: str = "observed_at") -> float:
     return moment
 
 
-async def told_within(simulation: Simulation, run: str, seconds: float, rule: Rule = Rule()) -> list[Event]:  # noqa: B008 - frozen
+async def told_within(simulation: Simulation, run: str, seconds: float, rule: Rule = NAMED) -> list[Event]:
     async with simulation.polling(rule, (run,)):
         await anyio.sleep(seconds)
     return [event for event in await simulation.events() if event.run_id == run]

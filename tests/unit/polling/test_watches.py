@@ -157,12 +157,12 @@ def test_each_watch_has_its_runs_asked_about_at_its_own_pace() -> None:
                 Rule(run_ids=frozenset({slow, both}), min_interval=SLOW, max_interval=SLOW),
             )
             async with simulation.polling(rules):
-                await anyio.sleep(3600)
+                await anyio.sleep(1800)
                 simulation.world.advance(instant_of(simulation.clock.now()))
-            assert 3000 < len(looks_at(simulation, quick)) < 3600
-            assert 3000 < len(looks_at(simulation, both)) < 3600
-            assert 60 <= len(looks_at(simulation, ordinary)) < 100
-            assert 11 <= len(looks_at(simulation, slow)) < 14
+            assert 1500 < len(looks_at(simulation, quick)) < 1800
+            assert 1500 < len(looks_at(simulation, both)) < 1800
+            assert 50 <= len(looks_at(simulation, ordinary)) < 70
+            assert 6 <= len(looks_at(simulation, slow)) < 8
 
     virtually(body)
 
@@ -181,10 +181,10 @@ def test_the_pace_is_that_of_the_watch_after_a_restart_too_and_of_another_one_on
             ):
                 since = simulation.clock.monotonic()
                 async with simulation.polling(rules):
-                    await anyio.sleep(1200)
+                    await anyio.sleep(600)
                 seldom = slow if often == quick else quick
-                assert len(looks_at(simulation, often, since)) > 1000
-                assert len(looks_at(simulation, seldom, since)) < 7
+                assert len(looks_at(simulation, often, since)) > 500
+                assert len(looks_at(simulation, seldom, since)) < 4
 
     virtually(body)
 

@@ -3,6 +3,7 @@
 import os
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,11 +37,26 @@ def test_without_a_ca_file_the_system_is_trusted(ca: Authority) -> None:
 def test_the_key_may_stand_in_the_file_of_the_certificate(ca: Authority) -> None:
     certificate, key = ca.issue("poller")
     certificate.write_bytes(certificate.read_bytes() + key.read_bytes())
-    CertificateFiles(certificate).context()
+    key.unlink()
+    assert _shown_to_a_server(CertificateFiles(certificate, ca_file=ca.ca_file), ca) == "CN=poller"
 
 
 def test_a_password_opens_the_key(ca: Authority) -> None:
-    CertificateFiles(*ca.issue("poller", password="pw-5f0c"), key_password="pw-5f0c").context()
+    files = CertificateFiles(*ca.issue("poller", password="pw-5f0c"), key_password="pw-5f0c", ca_file=ca.ca_file)
+    assert _shown_to_a_server(files, ca) == "CN=poller"
+
+
+def _shown_to_a_server(files: CertificateFiles, ca: Authority) -> str:
+    """Whose certificate a server gets to see, once the client has proved that it has the key. All in memory."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = ca.server(clients=ca.ca_file).wrap_bio(to_server, to_client, server_side=True)
+    client = files.context().wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
+    for end in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    shown = server.getpeercert(binary_form=True)
+    assert shown, "the server was shown no certificate"
+    return x509.load_der_x509_certificate(shown).subject.rfc4514_string()
 
 
 Break = Callable[[Path, Authority], CertificateFiles]

@@ -1,9 +1,13 @@
 """Two processes on one file lose nothing of each other."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 
 from poller.store.store import SqliteStore
@@ -40,6 +44,20 @@ PROCESSES, ROUNDS = 3, 25
 def start_writer(path: Path, who: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITER, str(path), str(10 + who), str(ROUNDS)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+async def test_a_record_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself waits for no writer where the journal is to become another one."""
+    path = tmp_path / "record.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store = SqliteStore(path, patience=timedelta(seconds=30))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.open)
+            await anyio.sleep(0.1)  # whether it is at it by now or not: it opens only once the other one has written
+            other.execute("COMMIT")
+    assert await store.watches() == []
+    await store.close()
 
 
 @pytest.mark.parametrize("made_before", [True, False])

@@ -1,20 +1,17 @@
-"""Becomes the daemon's `sitecustomize`: kills it at one step of the path, and nothing in `poller/` knows of it.
+"""Kills the daemon at one step of the path, and nothing in `poller/` knows of it.
 
-Python imports a module of that name at each start, from PYTHONPATH. `CRASH_AT` is "STEP MOMENT N": the process gets
-SIGKILL before, amid or after the N-th time that it takes the step. `CRASH_TWIST` is "TWIST N": the order of the path is
-broken on purpose, and the kill hits between the steps once N events are there, so that the tests can prove that they
-would notice. The modules are patched when the daemon imports them.
+`CRASH_AT` is "STEP MOMENT N": the process gets SIGKILL before, amid or after the N-th time that it takes the step.
+`CRASH_TWIST` is "TWIST N": the order of the path is broken on purpose, and the kill hits between the steps once N
+events are there, so that the tests can prove that they would notice.
 """
 
 import asyncio
 import contextlib
 import functools
-import importlib.abc
-import importlib.machinery
+import importlib
 import os
 import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
@@ -164,54 +161,23 @@ def marked_first(module: ModuleType, number: int) -> None:
 TWISTS: Final = {"send before commit": swapped, "mark before send": marked_first}
 
 
-class PatchOnImport(importlib.abc.MetaPathFinder):
-    """Lets one module be found as ever, and patches it once it is loaded."""
-
-    def __init__(self, module: str, patch: Callable[[ModuleType], None]) -> None:
-        self.module, self.patch = module, patch
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name != self.module:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{name} is not there to be patched: did it move?")
-        execute = spec.loader.exec_module
-
-        def execute_and_patch(module: ModuleType) -> None:
-            execute(module)
-            self.patch(module)
-
-        spec.loader.exec_module = execute_and_patch  # type: ignore[method-assign]
-        return spec
-
-
 def _kill_at(name: str, moment: str, number: int) -> None:
     step = STEPS[name]
     if moment == "amid":
         assert step.amid is not None, f"nothing is amid {name}"
         step = step.amid
-
-    def patch(module: ModuleType) -> None:
-        *owners, function = step.path.split(".")
-        owner: Any = module
-        for one in owners:
-            owner = getattr(owner, one)
-        setattr(owner, function, Killer(moment, number).wrap(getattr(owner, function), step, name))
-
-    sys.meta_path.insert(0, PatchOnImport(step.module, patch))
+    *owners, function = step.path.split(".")
+    owner: Any = importlib.import_module(step.module)
+    for one in owners:
+        owner = getattr(owner, one)
+    setattr(owner, function, Killer(moment, number).wrap(getattr(owner, function), step, name))
 
 
-def _prepare() -> None:
+def prepare() -> None:
+    """Patch this process as its environment says, before it begins."""
     if at := os.environ.get("CRASH_AT"):
         name, moment, number = at.split()
         _kill_at(name, moment, int(number))
     if twist := os.environ.get("CRASH_TWIST"):
         name, _, number = twist.rpartition(" ")
-        sys.meta_path.insert(0, PatchOnImport("poller.store.store", lambda module: TWISTS[name](module, int(number))))
-
-
-_prepare()
+        TWISTS[name](importlib.import_module("poller.store.store"), int(number))
