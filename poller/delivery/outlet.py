@@ -174,6 +174,7 @@ class OutletWorker:
             log.info("sink.paused", sink=self.name, until=stamp(self.paused_until))
         elif self.paused_until is None and was_paused:
             log.info("sink.resumed", sink=self.name)
+            self.judge.probe_now(self.clock.now())  # who ends a pause has mended the far end, or wants to know
             await self.gate.insist(lambda: self.store.make_due(self.name, self.clock.now()))
         await self.outages.look(self.judge.breaker, self.judge.last_error, self.judge.last_acknowledged_at)
 

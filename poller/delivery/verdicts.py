@@ -1,6 +1,7 @@
 """What the outcomes of one sink's attempts mean: for each delivery, and for the sink, whose breaker is kept here."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -35,6 +36,11 @@ class Judge:
         self.last_acknowledged_at: datetime | None = None
         self._successes_at: dict[int, int] = {}
         self._failing_lanes: set[str] = set()
+
+    def probe_now(self, now: datetime) -> None:
+        """In an outage, try the sink at once and not at the next probe's time."""
+        if self.breaker.open:
+            self.breaker = replace(self.breaker, probe_at=now)
 
     def settlements_of(self, outcomes: Sequence[Outcome], now: datetime) -> list[Settlement]:
         """What outcomes mean for their deliveries; what they mean for the sink is kept."""

@@ -135,6 +135,30 @@ def test_nothing_is_sent_to_a_sink_that_is_paused_and_all_of_it_in_order_afterwa
     virtually(body)
 
 
+def test_a_sink_that_goes_on_is_tried_at_once_also_in_an_outage() -> None:
+    """Probes come up to five minutes apart; who ends a pause does not wait for the next one."""
+
+    async def body() -> None:
+        async with rigged() as rig:
+            down = True
+
+            def answer(_: Sequence[Event]) -> None:
+                if down:
+                    raise Retry("503 Service Unavailable", after=timedelta(minutes=4))
+
+            sink = ScriptedSink(answer)
+            async with rig.telling(outlet(sink)) as dispatcher:
+                await rig.tell([*steps("1", 3), *steps("2", 3), *steps("3", 3), *steps("4", 3), *steps("5", 3)])
+                await until(lambda: dispatcher.workers["hook"].judge.breaker.open, 60 * MINUTE)
+                await rig.store.pause("hook", UNTIL_RESUMED)
+                await anyio.sleep(3)
+                down = False
+                await rig.store.pause("hook", None)
+                await until(lambda: sink.took, 5)
+
+    virtually(body)
+
+
 def test_a_pause_of_some_time_ends_by_itself() -> None:
     async def body() -> None:
         async with rigged() as rig:
