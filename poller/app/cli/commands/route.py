@@ -210,8 +210,8 @@ def _made_up(made_up: MadeUp, types: tuple[str, ...] | None, settings: "Settings
 
     said = made_up.data(settings)
     odd = ("status", "failure_reason", "group", "batch", "account", "region")
-    table = Match.model_validate({key: value for key in odd if (value := getattr(made_up, key))})
-    for sentence in no_such_values(table, settings):
+    given = {key: value for key in odd if (value := getattr(made_up, key))}
+    for sentence in no_such_values(Match.model_validate(given), settings) if given else ():
         out.say(f"--{sentence.replace('failure_reason', 'failure-reason', 1)}")
     if types is None:
         out.say("a made-up run that failed; --type names another event")
