@@ -26,10 +26,10 @@ from poller.ports.records import MadeDiagnosis, OwedDiagnosis, Round
 log = structlog.get_logger("poller.polling")
 
 MOST_AT_ONCE: Final = 4
-MOST_ATTEMPTS: Final = 10
+MOST_ATTEMPTS: Final = 80
 """After these, a quarter of an hour, a run is told with what could be found out."""
 FIRST_PAUSE: Final = timedelta(seconds=2)
-LONGEST_PAUSE: Final = timedelta(minutes=5)
+LONGEST_PAUSE: Final = timedelta(seconds=15)
 BLIND_PAUSE: Final = 30.0
 """Seconds until it is tried again where the credentials are refused; that does not count as an attempt."""
 IDLE: Final = 1.0
@@ -159,7 +159,7 @@ class Diagnoses:
         self.bell.ring()
 
     def _pause(self, owed: _Owed) -> float:
-        doublings: int = 2 ** (owed.attempts - 1)
+        doublings: int = 2 ** min(owed.attempts - 1, 8)
         return min(FIRST_PAUSE * doublings, LONGEST_PAUSE).total_seconds() * (1 - self.chance() / 2)
 
     def _put(self, position: int, pause: float) -> None:
