@@ -223,6 +223,7 @@ class Daemon:
     async def start(self, **environment: str) -> None:
         self.starts += 1
         log = self.directory / f"{self.starts:02}.log"
+        log.touch()  # it may be looked for before the daemon has come to open it
         self.process = await self.starting.start(self.directory, {**self.environment, **environment}, log)
 
     async def killed(self) -> None:
