@@ -150,20 +150,17 @@ class _RedactingFormatter(structlog.stdlib.ProcessorFormatter):
 class _Handler(logging.StreamHandler[TextIO]):
     """Writes a line whatever its characters and the stream's encoding; says little when it cannot."""
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
         try:
-            line = self.format(record) + "\n"
-            try:
-                self.stream.write(line)
-            except UnicodeEncodeError:
-                self.stream.write(line.encode("ascii", "backslashreplace").decode("ascii"))
-            self.flush()
-        except RecursionError:
-            raise
-        except Exception:  # noqa: BLE001  # an argument's __repr__, a closed pipe: logging must not end the work
-            self.handleError(record)
+            line.encode(
+                getattr(self.stream, "encoding", None) or "utf-8", getattr(self.stream, "errors", None) or "strict"
+            )
+        except UnicodeEncodeError:
+            return line.encode("ascii", "backslashreplace").decode("ascii")
+        return line
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name is logging's
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging.Handler calls it by this name
         """Like the standard one without the arguments, which may hold a secret."""
         failure = sys.exc_info()[0]
         if self.stream.closed or (failure is not None and issubclass(failure, OSError)):

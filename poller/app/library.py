@@ -193,7 +193,7 @@ class Poller:
         for scope, run_id in named:
             await scope.follow([run_id], afresh=True)
 
-    async def wait(self, run_id: str, *, timeout: float | str | timedelta | None = None) -> Outcome:  # noqa: ASYNC109 - no time limit by exception: a timeout is an Outcome
+    async def wait(self, run_id: str, *, timeout: float | str | timedelta | None = None) -> Outcome:  # noqa: ASYNC109 - a caller's own time limit would raise; this one is an Outcome with what was seen until then
         """Wait for the end of the incarnation that the service shows from now on; watches the run if nobody does.
 
         A run that failed or vanished, and a timeout (in seconds, or "2h"), are outcomes: nothing is raised for them.

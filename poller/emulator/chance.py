@@ -6,7 +6,7 @@ from uuid import UUID
 
 def chance(seed: int | str | None = None) -> random.Random:
     """A source of chance; without a seed another one each time."""
-    return random.Random(seed)  # noqa: S311 - what is drawn here has to look plausible, and nothing of it is a secret
+    return random.Random(seed)  # noqa: S311 - the same seed has to draw the same again, and nothing drawn is a secret
 
 
 def uuid_by(rng: random.Random) -> str:

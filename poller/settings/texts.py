@@ -64,7 +64,7 @@ def address(text: str) -> tuple[str, int] | None:
     found = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\s:\[\]/]*)):(?P<port>\d{1,5})", text)
     if found is None or int(found["port"]) > 65535:
         raise ValueError('expected host:port such as "127.0.0.1:8780", or "" for no HTTP server')
-    return found["six"] or found["host"] or "0.0.0.0", int(found["port"])  # noqa: S104 - who writes `:8780` asks for all of them
+    return found["six"] or found["host"] or "0.0.0.0", int(found["port"])  # noqa: S104 - only where the operator wrote `:8780`; the default is loopback
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]

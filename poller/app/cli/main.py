@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(_dispatch(tokens, out, debug=debug))
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
-    except BaseException as error:  # noqa: BLE001 - the last frame of the process: people get one line and an exit code of anything
+    except BaseException as error:  # noqa: BLE001 - nobody above this frame: people get one line and an exit code, and --debug the trace
         if debug and isinstance(error, Exception):
             _trace(error)
         return int(_explain(error, out))

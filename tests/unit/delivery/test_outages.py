@@ -152,9 +152,12 @@ def test_a_sink_that_goes_on_is_tried_at_once_also_in_an_outage() -> None:
                 await until(lambda: dispatcher.workers["hook"].judge.breaker.open, 60 * MINUTE)
                 await rig.store.pause("hook", UNTIL_RESUMED)
                 await anyio.sleep(3)
-                down = False
+                assert sink.took == []
+                down, resumed = False, anyio.current_time()
                 await rig.store.pause("hook", None)
-                await until(lambda: sink.took, 5)
+                await until(lambda: len(sink.took) == 15)
+                first = next(at for at, _ in sink.tried if at >= resumed)
+                assert first - resumed <= 5
 
     virtually(body)
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.options import NO_AWS, AsJson, AwsOptions, ConfigPath, load_configuration
 from poller.app.cli.output import Out
+from poller.core.errors import BadRequest, Blind, ConfigError, Denied, PollerError, RunGone, ServiceError, SinkError
 
 if TYPE_CHECKING:
     from poller.app.build import ConfiguredScope
@@ -81,7 +82,6 @@ async def check(
     `omics-poller check -c config.toml --probe`
     """
     from poller.app.build import configured_scopes
-    from poller.core.errors import ConfigError
     from poller.settings.checks import warnings
     from poller.settings.sinks import sink_warnings
 
@@ -115,7 +115,6 @@ async def check(
 async def _unmade(loaded: "Loaded") -> list[Finding]:
     """The sinks that cannot be made here: a callable that is not there, a package that is not installed."""
     from poller.clock import SystemClock
-    from poller.core.errors import ConfigError
     from poller.sinks.registry import opened_sink
     from poller.sinks.toolbox import Tools
 
@@ -207,7 +206,6 @@ class _Scope:
 
     async def _credentials(self, service: "HealthOmics") -> bool:
         """Whose they are; False if there is nothing to sign calls with."""
-        from poller.core.errors import Blind, ServiceError
 
         where = f"in {self.region}"
         try:
@@ -223,7 +221,6 @@ class _Scope:
         return True
 
     async def _permissions(self, service: "HealthOmics") -> None:
-        from poller.core.errors import Denied, RunGone, ServiceError
         from poller.settings.texts import run_name
 
         named = [text for watch in self.watches for text in watch.run_ids]
@@ -276,7 +273,6 @@ async def _freely(_: str) -> None:
 
 async def _manifests(service: "HealthOmics") -> list[Finding]:
     """Whether manifests can be read: a rung of the ladder that a run is gone without, so nothing here is a failure."""
-    from poller.core.errors import Denied, ServiceError
     from poller.healthomics.service import NOT_ASKED
 
     found: list[Finding] = []
@@ -299,7 +295,6 @@ async def _manifests(service: "HealthOmics") -> list[Finding]:
 async def _groups(service: "HealthOmics", watches: "Sequence[WatchSettings]") -> list[Finding]:
     """Whether run groups can be asked about, where a run can become overdue in PENDING: the event goes without it."""
     from poller.app.build import terms_of
-    from poller.core.errors import BadRequest, ServiceError
 
     operation = "GetRunGroup"
     if not terms_of(watches).are_about("PENDING"):
@@ -316,7 +311,6 @@ async def _groups(service: "HealthOmics", watches: "Sequence[WatchSettings]") ->
 
 async def _diagnosis(service: "HealthOmics", settings: "DiagnosisSettings") -> list[Finding]:
     """Whether it can be asked why a run failed, where that is wanted: the event goes with what is known."""
-    from poller.core.errors import RunGone, ServiceError
     from poller.healthomics.service import NOT_ASKED
 
     asked: dict[str, Callable[[], Awaitable[object]]] = {}
@@ -350,18 +344,22 @@ async def _record(store: "Store") -> str | None:
 
 
 async def _sink(settings: Any, tools: "Tools") -> str | None:
+    """Probe it. Raises: SinkError, with whatever a sink raises, which may be somebody else's."""
     from poller.sinks.registry import opened_sink
 
-    async with opened_sink(settings, tools) as sink:
-        ask: Callable[[], Awaitable[str | None]] | None = getattr(sink, "probe", None)
-        return "has nothing to try" if ask is None else await ask()
+    try:
+        async with opened_sink(settings, tools) as sink:
+            ask: Callable[[], Awaitable[str | None]] | None = getattr(sink, "probe", None)
+            return "has nothing to try" if ask is None else await ask()
+    except Exception as error:
+        raise SinkError(_said(error)) from error
 
 
 async def _tried(what: str, attempt: Callable[[], Awaitable[str | None]], *, said: str) -> Finding:
     """How an attempt went; it may say what it left untried."""
     try:
         untried = await _within(attempt())
-    except Exception as error:  # noqa: BLE001 - a sink of somebody else's may raise anything, and that is the finding
+    except (PollerError, TimeoutError) as error:
         return Finding(what, "failed", f"{said}: {_said(error)}")
     return Finding(what, "not tried" if untried else "ok", f"{said}: {untried}" if untried else said)
 
