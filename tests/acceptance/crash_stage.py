@@ -33,25 +33,13 @@ from tests.acceptance.crash_truth import (
     undiagnosed,
     violations,
 )
+from tests.waiting import becomes
 
 COMMAND: Final = Path(sys.executable).with_name("omics-poller")
 SECRET: Final = "whsec_" + base64.b64encode(b"a secret of this stage only").decode()
 PATIENCE: Final = 120.0
 """Seconds after which what is waited for counts as missing; nothing takes so long where all is well."""
 STOPS_WITHIN: Final = 8.0
-
-
-async def becomes(
-    true: Callable[[], bool | Awaitable[bool]], or_else: Callable[[], str], pause_seconds: float = 0.02
-) -> None:
-    """Wait for something that nobody tells us; fails with these words where it does not come about."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        is_true = true()
-        if is_true if isinstance(is_true, bool) else await is_true:
-            return
-        assert time.monotonic() < deadline, or_else()
-        await asyncio.sleep(pause_seconds)
 
 
 class Receiver:
@@ -211,10 +199,19 @@ class Daemon:
     starts: int = 0
 
     @property
+    def lines(self) -> list[str]:
+        """All that it said."""
+        return [line for path in sorted(self.directory.glob("*.log")) for line in path.read_text().splitlines()]
+
+    @property
     def log(self) -> str:
-        """The last of what it said; all of it is in its directory."""
-        lines = [line for path in sorted(self.directory.glob("*.log")) for line in path.read_text().splitlines()]
-        return "\n".join([f"logs: {self.directory}", *lines[-15:]])
+        """The last of what it said."""
+        return "\n".join([f"logs: {self.directory}", *self.lines[-15:]])
+
+    def said(self, event: str, **fields: object) -> bool:
+        """Whether a line of its log says this."""
+        parts = [f'"{name}": {json.dumps(value)}' for name, value in {"event": event, **fields}.items()]
+        return any(all(part in line for part in parts) for line in self.lines)
 
     @property
     def lives(self) -> bool:
@@ -324,7 +321,9 @@ class Stage:
             untold = missing(lives, self.receiver.arrivals) | undiagnosed(lives, self.receiver.arrivals)
             return self._while_it_lives() and ended >= runs and not untold
 
-        await becomes(caught_up, lambda: f"{ended} of {runs} ended, untold: {untold}\n{self.daemon.log}", 0.1)
+        await becomes(
+            caught_up, lambda: f"{ended} of {runs} ended, untold: {untold}\n{self.daemon.log}", pause_seconds=0.1
+        )
 
     async def violations(self) -> list[str]:
         """What the independent reader finds in the receiver's log and the emulator's."""

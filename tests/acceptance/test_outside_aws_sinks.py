@@ -1,6 +1,5 @@
 """SNS, SQS and EventBridge from outside: 60 runs, the installed daemon, and moto behind a proxy that fails."""
 
-import asyncio
 import json
 import random
 import re
@@ -10,16 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-import anyio
 import pytest
 
 from poller.aws import AwsSessions
 from poller.core.samples import sample_event
-from tests.acceptance.crash_stage import Stage, account, becomes, stage
+from tests.acceptance.crash_stage import Stage, account, stage
 from tests.acceptance.crash_truth import Arrival, violations
 from tests.acceptance.failing_aws import FAILS, FailingAws
-from tests.acceptance.test_outside_bars import HALF_A_SECOND, RUNS, life
+from tests.acceptance.test_outside_bars import APART, HALF_A_SECOND, RUNS, life
 from tests.conformance.aws_far_ends import ACCOUNT, Bus, Queue, Topic
+from tests.waiting import becomes
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(300), pytest.mark.usefixtures("aws_credentials")]
 
@@ -76,41 +75,27 @@ def arrivals_in(bodies: Sequence[bytes]) -> list[Arrival]:
     ]
 
 
-async def empty(queues: Sequence[Queue]) -> None:
-    """Take what comes while it comes: what is left in a queue of moto makes each further message dearer.
-
-    Not of FIFO: it knows a message twice only as long as it is there.
-    """
-    while True:
-        for queue in queues:
-            await queue.received()
-        await anyio.sleep(0.3)
-
-
 async def follow(play: Stage, queues: dict[str, Queue], chance: random.Random) -> None:
     """60 runs to their ends, with a SIGKILL amid them, and until each queue has all that the webhook has."""
     await play.start_daemon()
     await play.until(lambda: play.discovery_has_begun)
     for number in range(RUNS):
-        play.start_run(life(chance), name=f"s-{number}")
-        await asyncio.sleep(0.05)
+        play.start_run(life(chance), name=f"s-{number}", starts_in=number * APART)
     await play.until(lambda: len(play.receiver.arrivals) >= 100)
     await play.daemon.kill()
     await play.start_daemon()
-    async with anyio.create_task_group() as beside:
-        beside.start_soon(empty, [queue for name, queue in queues.items() if not name.endswith("fifo")])
-        await play.caught_up(RUNS)
-        told = {arrival.identity for arrival in play.receiver.arrivals}
+    await play.caught_up(RUNS)
+    told = {arrival.identity for arrival in play.receiver.arrivals}
+    missing: dict[str, int] = {}
 
-        async def all_told() -> bool:
-            assert play.daemon.lives, play.daemon.log
-            found = [
-                queue.bodies if not name.endswith("fifo") else await queue.received() for name, queue in queues.items()
-            ]
-            return all(told <= {one.identity for one in arrivals_in(bodies)} for bodies in found)
+    async def all_told() -> bool:
+        nonlocal missing
+        assert play.daemon.lives, play.daemon.log
+        found = {name: {one.identity for one in arrivals_in(await queue.received())} for name, queue in queues.items()}
+        missing = {name: len(told - ids) for name, ids in found.items() if told - ids}
+        return not missing
 
-        await becomes(all_told, lambda: f"some queue lacks some event\n{play.daemon.log}", 0.5)
-        beside.cancel_scope.cancel()
+    await becomes(all_told, lambda: f"missing {missing}\n{play.daemon.log}", pause_seconds=0.5)
 
 
 async def test_every_transition_reaches_sns_sqs_and_eventbridge_in_order_though_every_fifth_answer_fails(

@@ -15,10 +15,13 @@ from aiohttp import web
 
 from poller.emulator import Fault, Life
 from tests.acceptance.crash_stage import Stage, account, stage
+from tests.waiting import becomes
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
 
 RUNS: Final = 60
+APART: Final = 0.05
+"""Seconds between the beginnings of two runs."""
 STARTING_UP: Final = 2.0
 """Seconds by which runs that must exist before the daemon are queued longer, as it takes its time to start."""
 HALF_A_SECOND: Final = 'min_interval = "500ms"\nmax_calls_per_second = 10\n'
@@ -70,8 +73,7 @@ async def follow(
                 if not named:
                     await play.until(lambda: play.discovery_has_begun)
                 for number in range(0 if named else RUNS):
-                    play.start_run(life(chance), name=f"s-{number}")
-                    await asyncio.sleep(0.05)
+                    play.start_run(life(chance), name=f"s-{number}", starts_in=number * APART)
             await play.caught_up(RUNS)
             code = await play.daemon.stop()
             lags = await play.lags()
@@ -84,15 +86,15 @@ async def follow(
 
 
 async def both_go_down(play: Stage) -> None:
-    """First the service is wholly gone for three seconds, then the receiver."""
+    """First the service is wholly gone until three looks in a row have failed, then the receiver until that is told."""
     await play.until(lambda: len(play.receiver.arrivals) >= 10)
     play.lost.append(datetime.now(UTC))
     play.emulator.down()
-    await asyncio.sleep(3)
+    await play.until(lambda: play.daemon.said("look.failed", failures=3))
     play.emulator.up()
     await play.until(lambda: len(play.receiver.arrivals) >= 60)
     await play.receiver.down()
-    await asyncio.sleep(3)
+    await play.until(lambda: play.daemon.said("sink.outage"))
     await play.receiver.up()
 
 
@@ -110,7 +112,7 @@ def capricious(chance: random.Random) -> Callable[[web.Request], Awaitable[int |
         if draw < 0.97 and request.transport is not None:
             request.transport.write(b"this is not HTTP\r\n\r\n")
             return None
-        await asyncio.sleep(3)
+        await becomes(lambda: request.transport is None or request.transport.is_closing())  # nobody waits any more
         return 204
 
     return mood
@@ -136,7 +138,7 @@ async def test_a_stop_while_nobody_answers_is_as_short_and_loses_nothing(tmp_pat
     async with account(seed=8) as emulator, stage(tmp_path, emulator, polling=HALF_A_SECOND) as play:
 
         async def silent(_: web.Request) -> int | None:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
             return None
 
         content, play.receiver.mood = play.receiver.mood, silent

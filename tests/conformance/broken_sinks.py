@@ -308,7 +308,7 @@ class GoesOnWhenCancelled(Honest):
         try:
             await super().send(events)
         except asyncio.CancelledError:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
             raise
 
 
@@ -327,7 +327,7 @@ class BreaksWhenCancelled(Honest):
 
 class LeavesTasks(Honest):
     async def send(self, events: Sequence[Event]) -> None:
-        LEFT.append(asyncio.ensure_future(asyncio.sleep(60)))
+        LEFT.append(asyncio.ensure_future(asyncio.Event().wait()))
         await super().send(events)
 
 

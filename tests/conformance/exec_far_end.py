@@ -18,7 +18,7 @@ case $(cat answer) in
     taken) cat > "coming.$$" && mv "coming.$$" "taken/$(date +%s%N).$$" ;;
     down) env >&2; exit 75 ;;
     poison) echo "no such sample; $TOKEN" >&2; exit 65 ;;
-    hang) : > reached; exec sleep 600 ;;
+    hang) echo > reached; exec sleep 600 ;;
     reset) kill -KILL $$ ;;
 esac
 """
@@ -30,6 +30,7 @@ class CommandFarEnd:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         (directory / "taken").mkdir()
+        os.mkfifo(directory / "reached")
         script = directory / "hook.sh"
         script.write_text(SCRIPT)
         script.chmod(0o700)
@@ -41,13 +42,13 @@ class CommandFarEnd:
 
     def answers(self, answer: Answer) -> None:
         (self.directory / "answer").write_text(answer)
-        (self.directory / "reached").unlink(missing_ok=True)
 
     async def reached(self) -> None:
-        while True:
-            if await anyio.Path(self.directory / "reached").exists():
-                return
-            await anyio.sleep(0.01)
+        pipe = os.open(self.directory / "reached", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            await anyio.wait_readable(pipe)
+        finally:
+            os.close(pipe)
 
 
 @asynccontextmanager

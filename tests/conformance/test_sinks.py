@@ -502,7 +502,7 @@ class LeavesTasks:
     left: ClassVar[list["asyncio.Task[Any]"]] = []
 
     async def send(self, events: Sequence[Event]) -> None:
-        self.left.append(asyncio.ensure_future(asyncio.sleep(60)))
+        self.left.append(asyncio.ensure_future(asyncio.Event().wait()))
         await super().send(events)  # type: ignore[misc]
 
 

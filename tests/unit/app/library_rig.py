@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import anyio
-
 from poller import Poller
 from poller.emulator import Emulator, Life
+from tests.waiting import becomes
 
 BRISK: dict[str, Any] = {
     "min_interval": "50ms",
@@ -31,6 +30,4 @@ def quick_life(end: str = "COMPLETED", seconds: float = 0.1) -> Life:
 
 async def until(true: Callable[[], object]) -> None:
     """Let other tasks work until something is true."""
-    with anyio.fail_after(PATIENCE):
-        while not true():  # noqa: ASYNC110 - a condition, not an event
-            await anyio.sleep(0.005)
+    await becomes(true, pause_seconds=0.005, patience_seconds=PATIENCE)

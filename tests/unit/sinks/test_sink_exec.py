@@ -20,6 +20,7 @@ from poller.core.samples import SAMPLE_TYPES, sample_event
 from poller.sinks import exec as module
 from poller.sinks.exec import ExecSettings, ExecSink, variables_of
 from poller.sinks.toolbox import Tools
+from tests.waiting import becomes
 
 EVENT = sample_event("failed")
 PATIENCE = 20.0
@@ -53,23 +54,20 @@ async def failure(sink: ExecSink, event: Event = EVENT) -> Retry | Rejected:
 
 async def until_there(path: Path) -> str:
     """Wait for a file that a command writes, and read it."""
-    with anyio.fail_after(PATIENCE):
-        while True:
-            if await anyio.Path(path).is_file() and (text := await anyio.Path(path).read_text()):
-                return text
-            await anyio.sleep(0.01)
+    await becomes(lambda: path.is_file() and path.read_text(), patience_seconds=PATIENCE)
+    return await anyio.Path(path).read_text()
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that has ended and at which its parent has not looked yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def until_gone(pid: int) -> None:
-    with anyio.fail_after(PATIENCE):
-        while True:
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                return
-            if (await anyio.Path(f"/proc/{pid}/stat").read_text()).rpartition(")")[2].split()[0] == "Z":
-                return  # ended, and its parent of now has not looked yet
-            await anyio.sleep(0.01)
+    await becomes(lambda: not runs(pid), patience_seconds=PATIENCE)
 
 
 def children() -> set[int]:
@@ -219,6 +217,7 @@ async def test_what_a_command_leaves_running_is_not_waited_for_nor_ended(tools: 
     with anyio.fail_after(PATIENCE):
         await python(tools, LEAVES_A_CHILD).send([sample_event("failed", status_message="x" * 500_000)])
     child = int(await until_there(tmp_path / "child"))
+    assert runs(child)
     os.kill(child, signal.SIGKILL)
     await until_gone(child)
 

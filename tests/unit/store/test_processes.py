@@ -6,12 +6,14 @@ import sys
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from poller.store.store import SqliteStore
 from poller.testing.stores.samples import SCOPE
+from tests.waiting import becomes
 
 WRITER = """
 import asyncio, sys
@@ -46,15 +48,26 @@ def start_writer(path: Path, who: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-async def test_a_record_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+async def test_a_record_that_another_process_is_making_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite itself waits for no writer where the journal is to become another one."""
     path = tmp_path / "record.db"
+    said: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **named)
+        connection.set_trace_callback(said.append)
+        return connection
+
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(sqlite3, "connect", traced)
         store = SqliteStore(path, patience=timedelta(seconds=30))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.open)
-            await anyio.sleep(0.1)  # whether it is at it by now or not: it opens only once the other one has written
+            await becomes(lambda: "BEGIN IMMEDIATE" in said, patience_seconds=30)
             other.execute("COMMIT")
     assert await store.watches() == []
     await store.close()
