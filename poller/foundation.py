@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from poller.bell import Bell
+from poller.core.events import Event
 from poller.gate import RecordGate
 from poller.ports.clock import Clock
 from poller.ports.records import Round
@@ -22,10 +23,11 @@ class Foundation:
     chance: Callable[[], float]
     tally: Tally
 
-    async def commit(self, round_: Round) -> None:
-        """Write what the poller says of itself, as soon as the record can be written, and let all know of it."""
-        await self.gate.insist(lambda: self.store.commit_round(round_))
+    async def commit(self, round_: Round) -> list[Event]:
+        """Write a round as soon as the record can be written, and let all know of it; the events that are new."""
+        events = await self.gate.insist(lambda: self.store.commit_round(round_))
         self.bell.ring()
+        return events
 
 
 def foundation_of(store: Store, clock: Clock, chance: Callable[[], float]) -> Foundation:

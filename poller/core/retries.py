@@ -26,8 +26,17 @@ def full_jitter(failures: int, base: timedelta, cap: timedelta, jitter: float) -
 
     Args: `jitter` is drawn by the caller from [0, 1).  Source: AWS Architecture Blog, "Exponential Backoff and Jitter".
     """
+    return _doubled(failures, base, cap) * jitter
+
+
+def half_jitter(failures: int, base: timedelta, cap: timedelta, jitter: float) -> timedelta:
+    """The same backoff, of which jitter takes away half at most: for what is to be asked at least so often."""
+    return _doubled(failures, base, cap) * (1 - jitter / 2)
+
+
+def _doubled(failures: int, base: timedelta, cap: timedelta) -> timedelta:
     doublings: int = 2 ** min(max(failures, 1) - 1, 30)
-    return min(base * doublings, cap) * jitter
+    return min(base * doublings, cap)
 
 
 def delivery_wait(failures: int, jitter: float, waits: Sequence[timedelta] = WAITS) -> timedelta:

@@ -273,21 +273,23 @@ def _batch_transition(event_type: str, at: datetime) -> BatchTransition:
 
 
 def _poller_data(kind: str, at: datetime) -> dict[str, Any]:
-    since = at - timedelta(minutes=5)
-    trouble, of_sink = kind != "heartbeat", kind in ("sink_failing", "sink_recovered")
-    cause: str | None = "credentials"
-    detail = "ExpiredTokenException: The security token included in the request is expired"
-    if of_sink:
-        cause, detail = None, "lims.example.org: 503 Service Unavailable"
+    since, over = at - timedelta(minutes=5), kind.endswith("recovered")
+    said: dict[str, str | None] = {
+        "subject": "us-east-1",
+        "cause": "credentials",
+        "detail": "ExpiredTokenException: The security token included in the request is expired",
+    }
+    if kind.startswith("sink_"):
+        said = {"subject": "sample", "cause": None, "detail": "lims.example.org: 503 Service Unavailable"}
+    elif kind == "heartbeat":
+        said = dict.fromkeys(said)
     return {
         "instance": "sample",
-        "subject": ("sample" if of_sink else "us-east-1") if trouble else None,
-        "cause": cause if trouble else None,
-        "detail": detail if trouble else None,
+        **said,
         "since": since,
         "observed_at": at,
-        "last_success_at": at if kind in ("recovered", "sink_recovered") else since,
-        "duration_seconds": 300.0 if kind in ("recovered", "sink_recovered") else None,
+        "last_success_at": at if over else since,
+        "duration_seconds": 300.0 if over else None,
     }
 
 

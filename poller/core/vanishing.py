@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Final
 
+from poller.core.retries import half_jitter
 from poller.core.runs import Snapshot
 
 LATE_FOR: Final = timedelta(minutes=5)
@@ -105,5 +106,4 @@ def manifest_pause(asked: int, shortest: timedelta, jitter: float) -> timedelta:
 
     Args: `asked` is how often it was; `jitter`, drawn from [0, 1), makes it up to half as long.
     """
-    doublings: int = 2 ** min(max(asked, 1) - 1, 16)
-    return min(shortest * doublings, LONGEST_PAUSE) * (1 - jitter / 2)
+    return half_jitter(asked, shortest, LONGEST_PAUSE, jitter)

@@ -9,7 +9,6 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 import anyio
@@ -18,6 +17,7 @@ from anyio.abc import TaskGroup
 
 from poller.core.diagnosis import Findings, diagnosed
 from poller.core.errors import Blind, ServiceError
+from poller.core.retries import half_jitter
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.inquiry import Inquiries
@@ -48,7 +48,7 @@ class Diagnoses:
     def __init__(self, foundation: Foundation, access: Access, inquiries: Inquiries) -> None:
         self.store = foundation.store
         self.gate = foundation.gate
-        self.bell = foundation.bell
+        self.commit = foundation.commit
         self.clock = foundation.clock
         self.chance = foundation.chance
         self.tally = foundation.tally
@@ -151,16 +151,14 @@ class Diagnoses:
         now, terms = self.clock.now(), self.inquiries.terms
         draft = diagnosed(what.failed, what.incarnation, findings, now, shown=terms.show_names)
         round_ = Round(at=now, scope=self.access.place.scope, diagnoses=[MadeDiagnosis(position, draft)])
-        for event in await self.gate.insist(partial(self.store.commit_round, round_)):
+        for event in await self.commit(round_):
             diagnosis = event.data["diagnosis"]
             facts = {name: diagnosis[name] for name in ("reason_code", "owner", "retry_safe")}
             log.info("run.diagnosed", run=event.run_id, **facts, incomplete=diagnosis["incomplete"] or None)
             self.tally.add("events", type=event.kind)
-        self.bell.ring()
 
     def _pause(self, owed: _Owed) -> float:
-        doublings: int = 2 ** min(owed.attempts - 1, 8)
-        return min(FIRST_PAUSE * doublings, LONGEST_PAUSE).total_seconds() * (1 - self.chance() / 2)
+        return half_jitter(owed.attempts, FIRST_PAUSE, LONGEST_PAUSE, self.chance()).total_seconds()
 
     def _put(self, position: int, pause: float) -> None:
         heapq.heappush(self._queue, (self.clock.monotonic() + pause, position))

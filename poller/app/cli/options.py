@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from poller.settings.load import Loaded
     from poller.settings.model import AwsSettings, Settings
 
-LARGEST_COUNT = 2**63 - 1
+LARGEST_COUNT: Final = 2**63 - 1
 """The largest number that a record holds."""
 
 RunIds = Annotated[

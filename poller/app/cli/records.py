@@ -115,7 +115,7 @@ class Record:
             if rows := await self.store.runs(scope=name, run_id=run.run_id):
                 return rows[0]
         where = f" in {run.scope}" if len(self.loaded.settings.aws) > 1 else ""
-        raise ConfigError(f"run {run.run_id} is not on record{where}; `omics-poller runs` lists those that are")
+        raise ConfigError(_not_on_record(run.run_id, where))
 
     async def sink(self, name: str, *, option: str = "") -> SinkRow:
         """A sink on record. Args: `option` is where its name was given. Raises: ConfigError if there is none."""
@@ -134,12 +134,11 @@ class Record:
         if not await self.store.events(event_id=event_id, limit=1):
             raise ConfigError(f"{option} {event_id!r}: not on record; `omics-poller events` lists what is")
 
-    async def hint_of_run(self, run: RunName | None) -> str | None:
-        """What to say where nothing was found of a run: that it is not on record itself, which may be a slip."""
-        scope, run_id = await self.narrowed(run)
+    async def hint_of_run(self, scope: str | None, run_id: str | None) -> str | None:
+        """What to say where nothing was found of a run, as `narrowed` gives it: that it is not on record itself."""
         if run_id is None or await self.store.runs(scope=scope, run_id=run_id, limit=1):
             return None
-        return f"run {run_id} is not on record; `omics-poller runs` lists those that are"
+        return _not_on_record(run_id)
 
     async def line_of(self, scope: str, run_id: str) -> int | None:
         """The line of the configuration that names a run of this scope."""
@@ -242,3 +241,7 @@ def _stamped(value: Any) -> Json:
     from datetime import datetime
 
     return stamp(value) if isinstance(value, datetime) else value
+
+
+def _not_on_record(run_id: str, where: str = "") -> str:
+    return f"run {run_id} is not on record{where}; `omics-poller runs` lists those that are"

@@ -206,7 +206,6 @@ class _Scope:
 
     async def _credentials(self, service: "HealthOmics") -> bool:
         """Whose they are; False if there is nothing to sign calls with."""
-
         where = f"in {self.region}"
         try:
             self.account_id = await _within(service.account())

@@ -65,7 +65,7 @@ async def list_deliveries(
         rows = await record.store.deliveries(
             sink=sink, state=state, run_id=run_id, scope=scope, event_id=event, replay_id=replay, limit=limit
         )
-        hint = None if rows else await record.hint_of_run(named)
+        hint = None if rows else await record.hint_of_run(scope, run_id)
     if hint is not None:
         out.say(hint)
     if json:

@@ -102,7 +102,7 @@ async def events(
                 out.line(event.to_json())
             return ExitCode.OK
         found = await _some(record.store, wanted, most or SHOWN, newest=after is None)
-        hint = None if found else await record.hint_of_run(named)
+        hint = None if found else await record.hint_of_run(scope, run_id)
     if hint is not None:
         out.say(hint)
     if json:

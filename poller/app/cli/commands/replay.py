@@ -74,7 +74,7 @@ async def replay(
         wanted = Selection(run_id, scope, sink, types, begin, end, ids or None, dead)
         counts = await record.store.replayable(wanted, to=to)
         await _check_sinks(record, sink, to, counts)
-        hint = None if counts else await record.hint_of_run(named)
+        hint = None if counts else await record.hint_of_run(scope, run_id)
         replay_id = str(uuid4())
         sent = bool(counts) and (yes if json else _agreed(counts, out, unasked=yes))
         if sent:
@@ -110,10 +110,10 @@ def _agreed(counts: "Sequence[Replayable]", out: Output, *, unasked: bool) -> bo
 
 async def _check_sinks(record: "Record", sink: str | None, to: str | None, counts: "Sequence[Replayable]") -> None:
     """Raises: ConfigError for a sink that there is none, and for one that nothing is sent to."""
-    for option, name in (("--sink", sink), ("--to", to)):
-        if name is not None:
-            await record.sink(name, option=option)
     rows = {row.name: row for row in await record.store.sinks()}
+    for option, name in (("--sink", sink), ("--to", to)):
+        if name is not None and name not in rows:
+            await record.sink(name, option=option)
     targets = [to] if to is not None else sorted({one.sink for one in counts})
     gone = [name for name in targets if not rows[name].in_force]
     if gone:
