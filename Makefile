@@ -4,6 +4,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Images set this to stay small; here every process of hundreds would compile everything anew.
 export PYTHONDONTWRITEBYTECODE :=
+# As pip does: networks that look into TLS have an authority of their own, which the system knows and uv does not.
+export UV_SYSTEM_CERTS ?= 1
 
 .PHONY: demo test check bench format clean
 

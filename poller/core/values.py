@@ -80,6 +80,10 @@ def _one_or_more(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [many["items"], many]
 
 
+LEFT_OUT_FOR_MANY: Final[tuple[OmittableField, ...]] = ("status_message", "tags")
+"""What sinks whose events many people or programs see leave out unless they are told otherwise."""
+
+
 class SinkSettings(BaseModel):
     """What every sink can be told; a sink's own settings model adds its keys. Frozen, and it refuses unknown keys."""
 

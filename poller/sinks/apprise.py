@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from poller.core.errors import Retry
 from poller.core.events import Event
-from poller.core.values import OmittableField, Secret, SinkSettings
+from poller.core.values import LEFT_OUT_FOR_MANY, OmittableField, Secret, SinkSettings
 from poller.ports.sinks import Preview, Toolbox
 from poller.sinks.messages import Mood, message_of
 from poller.sinks.shown import hidden_texts, shown
@@ -41,9 +41,7 @@ def _urls(urls: tuple[Secret, ...]) -> tuple[Secret, ...]:
 class AppriseSettings(SinkSettings, hide_input_in_errors=True):
     """`type = "apprise"`."""
 
-    omit: tuple[OmittableField, ...] = Field(
-        ("status_message", "tags"), description="Fields that are left out of the messages."
-    )
+    omit: tuple[OmittableField, ...] = Field(LEFT_OUT_FOR_MANY, description="Fields that are left out of the messages.")
     concurrency: int = Field(2, ge=1, le=1000, description="Most messages that are sent at once, each for another run.")
     urls: Annotated[tuple[Secret, ...], Field(min_length=1), AfterValidator(_urls)] = Field(
         description="Where to send, as Apprise writes it: mailto://…, msteams://…; secrets. One that fails repeats all."

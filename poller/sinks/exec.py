@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field
 
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
-from poller.core.values import OmittableField, Secret
+from poller.core.values import LEFT_OUT_FOR_MANY, OmittableField, Secret
 from poller.ports.sinks import Preview, Toolbox
 from poller.redaction import MASK
 from poller.sinks.formats import FormattedSettings, formatter
@@ -79,7 +79,7 @@ class ExecSettings(FormattedSettings, hide_input_in_errors=True):
     """`type = "exec"`."""
 
     omit: tuple[OmittableField, ...] = Field(
-        ("status_message", "tags"), description="Fields that are null in what the command gets."
+        LEFT_OUT_FOR_MANY, description="Fields that are null in what the command gets."
     )
     concurrency: int = Field(4, ge=1, le=1000, description="Most commands that run at once, each for another run.")
     command: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_command)] = Field(

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
-from poller.core.values import OmittableField, Secret, SinkSettings
+from poller.core.values import LEFT_OUT_FOR_MANY, OmittableField, Secret, SinkSettings
 from poller.ports.sinks import Preview, Toolbox
 from poller.redaction import MASK
 from poller.sinks.answers import CROWDED, retry_after, whole
@@ -67,9 +67,7 @@ def _token(token: Secret) -> Secret:
 class SlackSettings(SinkSettings, hide_input_in_errors=True):
     """`type = "slack"`."""
 
-    omit: tuple[OmittableField, ...] = Field(
-        ("status_message", "tags"), description="Fields that are left out of the messages."
-    )
+    omit: tuple[OmittableField, ...] = Field(LEFT_OUT_FOR_MANY, description="Fields that are left out of the messages.")
     concurrency: int = Field(1, ge=1, le=1000, description="Most sends under way at once; Slack takes one a second.")
     url: Annotated[Secret, AfterValidator(_url)] | None = Field(
         None, description="Incoming webhook to post to, a secret; or give token and channel."
