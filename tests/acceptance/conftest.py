@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socketserver import BaseServer
 from typing import IO
 
 import pytest
@@ -25,6 +26,18 @@ from poller.testing.emulator import RunningEmulator, running_emulator
 COMMAND = Path(sys.executable).with_name("omics-poller")
 PATIENCE = 20.0
 """Seconds after which a line that is waited for counts as missing; nothing waits so long where all is well."""
+
+
+@contextmanager
+def answering(server: BaseServer) -> Iterator[None]:
+    """Have a server answer in a thread of its own."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 class Process:

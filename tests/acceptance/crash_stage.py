@@ -208,10 +208,9 @@ class Daemon:
         """The last of what it said."""
         return "\n".join([f"logs: {self.directory}", *self.lines[-15:]])
 
-    def said(self, event: str, **fields: object) -> bool:
-        """Whether a line of its log says this."""
-        parts = [f'"{name}": {json.dumps(value)}' for name, value in {"event": event, **fields}.items()]
-        return any(all(part in line for part in parts) for line in self.lines)
+    def said(self, event: str) -> int:
+        """How many lines of its log say this."""
+        return sum(f'"event": "{event}"' in line for line in self.lines)
 
     @property
     def lives(self) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from poller.core.events import Event
 from poller.core.samples import SAMPLE_TYPES
-from tests.acceptance.conftest import Run
+from tests.acceptance.conftest import Run, answering
 from tests.other_packages import EXAMPLE, documented_files, install
 
 (TABLE,) = re.findall(r"^```toml\n(.*?)^```$", (EXAMPLE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -114,12 +113,8 @@ class _Put(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def archive() -> Iterator[Archive]:
-    with Archive() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with Archive() as server, answering(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_the_commands_of_the_page_take_its_configuration(

@@ -10,7 +10,7 @@ import pytest
 
 from poller.emulator import Life
 from poller.testing.emulator import RunningEmulator
-from tests.acceptance.conftest import CONFIGURATION, PATIENCE, Process, Run, Start, at_a_terminal
+from tests.acceptance.conftest import CONFIGURATION, PATIENCE, Process, Run, Start, answering, at_a_terminal
 from tests.acceptance.test_cli_daemon import begun
 
 GOOD = Life.completed(pending=0.2, starting=0.2, running=0.3, stopping=0.2)
@@ -57,12 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with Receiver() as server, answering(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

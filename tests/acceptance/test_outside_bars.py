@@ -86,15 +86,18 @@ async def follow(
 
 
 async def both_go_down(play: Stage) -> None:
-    """First the service is wholly gone until three looks in a row have failed, then the receiver until that is told."""
+    """First the service is wholly gone until six looks have failed, which takes seconds, then the receiver until that
+    counts as an outage.
+    """
     await play.until(lambda: len(play.receiver.arrivals) >= 10)
     play.lost.append(datetime.now(UTC))
+    before = play.daemon.said("look.failed")
     play.emulator.down()
-    await play.until(lambda: play.daemon.said("look.failed", failures=3))
+    await play.until(lambda: play.daemon.said("look.failed") >= before + 6)
     play.emulator.up()
     await play.until(lambda: len(play.receiver.arrivals) >= 60)
     await play.receiver.down()
-    await play.until(lambda: play.daemon.said("sink.outage"))
+    await play.until(lambda: play.daemon.said("sink.outage") > 0)
     await play.receiver.up()
 
 

@@ -1,7 +1,7 @@
 """SNS, SQS and EventBridge: moto's server with a queue behind each, and servers that answer what moto never would."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -104,15 +104,20 @@ class Queue:
     def body_of(self, message: str) -> bytes:
         return message.encode()
 
-    def answers(self, answer: Answer) -> None:
-        """Down: there is no such queue."""
+    @property
+    def _place(self) -> tuple[MutableMapping[str, Any], str]:
+        """Where moto keeps what the sink sends to, and under which name."""
         from moto.sqs.models import sqs_backends
 
-        backend = sqs_backends[ACCOUNT]["us-east-1"]
+        return sqs_backends[ACCOUNT]["us-east-1"].queues, self.name
+
+    def answers(self, answer: Answer) -> None:
+        """Down: there is no such thing."""
+        kept, name = self._place
         if answer == "down":
-            self._kept = backend.queues.pop(self.name)
-        elif answer == "taken" and self.name not in backend.queues:
-            backend.queues[self.name] = self._kept
+            self._kept = kept.pop(name)
+        elif answer == "taken" and name not in kept:
+            kept[name] = self._kept
 
     async def reached(self) -> None:
         raise NotImplementedError
@@ -133,14 +138,11 @@ class Topic(Queue):
         raw = {"RawMessageDelivery": "true"}
         await self.sns.subscribe(TopicArn=self.topic_arn, Protocol="sqs", Endpoint=self.arn, Attributes=raw)
 
-    def answers(self, answer: Answer) -> None:
+    @property
+    def _place(self) -> tuple[MutableMapping[str, Any], str]:
         from moto.sns.models import sns_backends
 
-        topics = sns_backends[ACCOUNT]["us-east-1"].topics
-        if answer == "down":
-            self._kept = topics.pop(self.topic_arn)
-        elif answer == "taken" and self.topic_arn not in topics:
-            topics[self.topic_arn] = self._kept
+        return sns_backends[ACCOUNT]["us-east-1"].topics, self.topic_arn
 
 
 class Bus(Queue):
@@ -163,14 +165,11 @@ class Bus(Queue):
         detail = json.loads(message)["detail"]
         return json.dumps(detail, separators=(",", ":"), ensure_ascii=False).encode()
 
-    def answers(self, answer: Answer) -> None:
+    @property
+    def _place(self) -> tuple[MutableMapping[str, Any], str]:
         from moto.events.models import events_backends
 
-        buses = events_backends[ACCOUNT]["us-east-1"].event_buses
-        if answer == "down":
-            self._kept = buses.pop(self.name)
-        elif answer == "taken" and self.name not in buses:
-            buses[self.name] = self._kept
+        return events_backends[ACCOUNT]["us-east-1"].event_buses, self.name
 
 
 NAMES_NO_PAUSE: dict[Answer, str] = {"busy": "AWS says that it is too much, and not when to come again"}

@@ -11,13 +11,10 @@ from pydantic import Field, SecretStr
 
 from poller.core.errors import Partial, Rejected, Retry
 from poller.core.events import EVENT_TYPES, Event, bytes_of
-from poller.core.samples import sample_event
 from poller.core.values import SinkSettings
 from poller.ports.sinks import Preview
 from poller.testing.rigs import PAUSE, Answer
-
-LEFT: list["asyncio.Task[Any]"] = []
-"""Tasks that a sink has left behind; whoever had it do so ends them."""
+from tests.conformance import faults
 
 
 class Busy(ConnectionError):
@@ -121,6 +118,12 @@ class Honest:
 # faults: each does one thing wrong
 
 
+def honest_but_for(fault: type) -> type[Honest]:
+    """The honest sink with a fault that any sink can have."""
+    made: type[Honest] = type(fault.__name__, (fault, Honest), {})
+    return made
+
+
 class LosesTheFirst(Honest):
     lost = False
 
@@ -181,13 +184,7 @@ class RetriesWhatIsBig(Honest):
         await super().send(events)
 
 
-class SharesState(Honest):
-    current: Sequence[Event] = ()
-
-    async def send(self, events: Sequence[Event]) -> None:
-        self.current = events
-        await asyncio.sleep(0)
-        await super().send(self.current)
+SharesState = honest_but_for(faults.SharesState)
 
 
 class RejectsOutages(Honest):
@@ -260,9 +257,7 @@ class SendsBackwards(Honest):
         await super().send(events[::-1])
 
 
-class SendsHalfABatch(Honest):
-    async def send(self, events: Sequence[Event]) -> None:
-        await super().send(events[: (len(events) + 1) // 2])
+SendsHalfABatch = honest_but_for(faults.SendsHalfABatch)
 
 
 class CountsNothing(Honest):
@@ -312,23 +307,10 @@ class GoesOnWhenCancelled(Honest):
             raise
 
 
-class BreaksWhenCancelled(Honest):
-    broken_off = False
-
-    async def send(self, events: Sequence[Event]) -> None:
-        if self.broken_off:
-            raise RuntimeError("the connection is in an unknown state")
-        try:
-            await super().send(events)
-        except asyncio.CancelledError:
-            self.broken_off = True
-            raise
+BreaksWhenCancelled = honest_but_for(faults.BreaksWhenCancelled)
 
 
-class LeavesTasks(Honest):
-    async def send(self, events: Sequence[Event]) -> None:
-        LEFT.append(asyncio.ensure_future(asyncio.Event().wait()))
-        await super().send(events)
+LeavesTasks = honest_but_for(faults.LeavesTasks)
 
 
 class LeavesHalfAnEvent(Honest):
@@ -413,9 +395,7 @@ class PreviewsItsKey(Honest):
         return Preview("memory", {"key": self.key}, event.body)
 
 
-class ProbesBySending(Honest):
-    async def probe(self) -> None:
-        await self.send([sample_event()])
+ProbesBySending = honest_but_for(faults.ProbesBySending)
 
 
 class PreviewsText(Honest):
@@ -428,13 +408,7 @@ class PreviewsRunsOnly(Honest):
         return Preview("memory", {"run": event.data["run_id"]}, event.body)
 
 
-class ClosesOnce(Honest):
-    closed = False
-
-    async def close(self) -> None:
-        if self.closed:
-            raise RuntimeError("closed already")
-        self.closed = True
+ClosesOnce = honest_but_for(faults.ClosesOnce)
 
 
 class ClosesWhatItNeverOpened(Honest):

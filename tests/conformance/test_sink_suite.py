@@ -16,7 +16,8 @@ from poller.testing import sinks as suite
 from poller.testing.rigs import Rig
 from poller.testing.sinks import SinkConformance
 from tests.conformance import broken_sinks as broken
-from tests.conformance.broken_sinks import LEFT, Honest, Service
+from tests.conformance.broken_sinks import Honest, Service
+from tests.conformance.faults import end_what_is_left
 
 KEY = "key-77c0ffee11"
 TESTS = sorted(name for name in vars(SinkConformance) if name.startswith("test_"))
@@ -154,8 +155,7 @@ async def rig_of(fault: Fault) -> AsyncIterator[Rig]:
     table = {"name": "mine", "type": "memory", "key": KEY, **fault.table}
     sink: Any = fault.kind(fault.kind.settings_model.model_validate(table), service)
     yield Rig(sink, service, table, **{"secrets": (KEY,), **fault.rig})
-    while LEFT:
-        LEFT.pop().cancel()
+    await end_what_is_left()
 
 
 async def result(name: str, fault: Fault) -> BaseException | None:

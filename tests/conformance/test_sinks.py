@@ -5,14 +5,13 @@ That each test of the suite finds something is shown in `test_sink_suite.py`.
 
 import asyncio
 import fcntl
-import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from pydantic import Field
@@ -35,6 +34,7 @@ from poller.sinks.webhook import WebhookSink
 from poller.testing import sending
 from poller.testing.rigs import PAUSE, Answer, HttpFarEnd, Rig, opened_toolbox
 from poller.testing.sinks import SinkConformance
+from tests.conformance import faults
 from tests.conformance.aws_far_ends import (
     AWS_SECRET,
     eventbridge_rig,
@@ -264,25 +264,31 @@ def aws_secret(aws_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
 # every sink
 
 
-class TestWebhook(SinkConformance):
+class OverARig(SinkConformance):
+    """The suite over a sink of this kind, with the far end that is made for it."""
+
+    make: RigMaker
+    kind: type[Any]
+
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with webhook_rig(WebhookSink, tmp_path) as rig:
+        async with type(self).make(self.kind, tmp_path) as rig:
             yield rig
 
 
-class TestWebhookOverMutualTls(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with mutual_tls_rig(WebhookSink, tmp_path) as rig:
-            yield rig
+class TestWebhook(OverARig):
+    make = staticmethod(webhook_rig)
+    kind = WebhookSink
 
 
-class TestSnsByHand(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with sns_rig(SnsSink, tmp_path) as rig:
-            yield rig
+class TestWebhookOverMutualTls(OverARig):
+    make = staticmethod(mutual_tls_rig)
+    kind = WebhookSink
+
+
+class TestSnsByHand(OverARig):
+    make = staticmethod(sns_rig)
+    kind = SnsSink
 
 
 class ReplaysThroughFifo:
@@ -311,11 +317,9 @@ class TestSnsFifo(SinkConformance, ReplaysThroughFifo):
             yield rig
 
 
-class TestSqsByHand(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with sqs_rig(SqsSink, tmp_path) as rig:
-            yield rig
+class TestSqsByHand(OverARig):
+    make = staticmethod(sqs_rig)
+    kind = SqsSink
 
 
 @pytest.mark.service
@@ -334,11 +338,9 @@ class TestSqsFifo(SinkConformance, ReplaysThroughFifo):
             yield rig
 
 
-class TestEventBridgeByHand(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with eventbridge_rig(EventbridgeSink, tmp_path) as rig:
-            yield rig
+class TestEventBridgeByHand(OverARig):
+    make = staticmethod(eventbridge_rig)
+    kind = EventbridgeSink
 
 
 @pytest.mark.service
@@ -349,53 +351,39 @@ class TestEventBridge(SinkConformance):
             yield rig
 
 
-class TestSlackWebhook(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with slack_webhook_rig(SlackSink, tmp_path) as rig:
-            yield rig
+class TestSlackWebhook(OverARig):
+    make = staticmethod(slack_webhook_rig)
+    kind = SlackSink
 
 
-class TestSlackBot(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with slack_bot_rig(SlackSink, tmp_path) as rig:
-            yield rig
+class TestSlackBot(OverARig):
+    make = staticmethod(slack_bot_rig)
+    kind = SlackSink
 
 
-class TestApprise(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with apprise_rig(AppriseSink, tmp_path) as rig:
-            yield rig
+class TestApprise(OverARig):
+    make = staticmethod(apprise_rig)
+    kind = AppriseSink
 
 
-class TestExec(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with exec_rig(ExecSink, tmp_path) as rig:
-            yield rig
+class TestExec(OverARig):
+    make = staticmethod(exec_rig)
+    kind = ExecSink
 
 
-class TestCallback(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with callback_rig(CallbackSink, tmp_path) as rig:
-            yield rig
+class TestCallback(OverARig):
+    make = staticmethod(callback_rig)
+    kind = CallbackSink
 
 
-class TestStdout(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with stdout_rig(StdoutSink, tmp_path) as rig:
-            yield rig
+class TestStdout(OverARig):
+    make = staticmethod(stdout_rig)
+    kind = StdoutSink
 
 
-class TestFile(SinkConformance):
-    @pytest.fixture
-    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with file_rig(FileSink, tmp_path) as rig:
-            yield rig
+class TestFile(OverARig):
+    make = staticmethod(file_rig)
+    kind = FileSink
 
 
 # broken twins: each is a sink with one fault, and the test of the suite that must find it
@@ -403,126 +391,6 @@ class TestFile(SinkConformance):
 
 class Honest:
     """No fault."""
-
-
-class SwallowsErrors:
-    async def send(self, events: Sequence[Event]) -> None:
-        with suppress(Exception):
-            await super().send(events)  # type: ignore[misc]
-
-
-class ChangesBytes:
-    async def send(self, events: Sequence[Event]) -> None:
-        await super().send([Event(event.body.replace(b":", b": ", 1)) for event in events])  # type: ignore[misc]
-
-
-class EscapesLetters:
-    async def send(self, events: Sequence[Event]) -> None:
-        bodies = [json.dumps(event.attributes, separators=(",", ":")).encode() for event in events]
-        await super().send([Event(body) for body in bodies])  # type: ignore[misc]
-
-
-class CountsAttempts:
-    attempts = 0
-
-    async def send(self, events: Sequence[Event]) -> None:
-        self.attempts += 1
-        bodies = [event.body[:-1] + b',"attempt":%d}' % self.attempts for event in events]
-        await super().send([Event(body) for body in bodies])  # type: ignore[misc]
-
-
-class AcknowledgesFirst:
-    """Keeps what it is given, and sends it with what comes next."""
-
-    kept: Sequence[Event] = ()
-
-    async def send(self, events: Sequence[Event]) -> None:
-        before, self.kept = self.kept, events
-        await super().send(before)  # type: ignore[misc]
-
-
-class DoesNotWait:
-    """Looks away after a moment, and takes silence for an answer."""
-
-    left: ClassVar[list["asyncio.Task[Any]"]] = []
-
-    async def send(self, events: Sequence[Event]) -> None:
-        sending = asyncio.ensure_future(super().send(events))  # type: ignore[misc]
-        await asyncio.wait([sending], timeout=0.05)
-        if not sending.done():
-            self.left.append(sending)
-            return
-        await sending
-
-
-class RejectsOutages:
-    async def send(self, events: Sequence[Event]) -> None:
-        try:
-            await super().send(events)  # type: ignore[misc]
-        except Exception as error:
-            raise Rejected(str(error)) from error
-
-
-class NeverRejects:
-    async def send(self, events: Sequence[Event]) -> None:
-        try:
-            await super().send(events)  # type: ignore[misc]
-        except Rejected as error:
-            raise Retry(error.reason) from error
-
-
-class ShowsItsSecret:
-    planted: ClassVar[str] = ""
-
-    def __repr__(self) -> str:
-        return f"<sink {self.planted}>"
-
-
-class SharesState:
-    current: Sequence[Event] = ()
-
-    async def send(self, events: Sequence[Event]) -> None:
-        self.current = events
-        await asyncio.sleep(0)
-        await super().send(self.current)  # type: ignore[misc]
-
-
-class BreaksWhenCancelled:
-    broken = False
-
-    async def send(self, events: Sequence[Event]) -> None:
-        if self.broken:
-            raise RuntimeError("the connection is in an unknown state")
-        self.broken = True
-        await super().send(events)  # type: ignore[misc]
-        self.broken = False
-
-
-class LeavesTasks:
-    left: ClassVar[list["asyncio.Task[Any]"]] = []
-
-    async def send(self, events: Sequence[Event]) -> None:
-        self.left.append(asyncio.ensure_future(asyncio.Event().wait()))
-        await super().send(events)  # type: ignore[misc]
-
-
-class SendsHalfABatch:
-    async def send(self, events: Sequence[Event]) -> None:
-        await super().send(events[: max(1, len(events) // 2)])  # type: ignore[misc]
-
-
-class ProbesBySending:
-    async def probe(self) -> None:
-        await super().send([sample_event()])  # type: ignore[misc]
-
-
-class ClosesOnce:
-    closed = False
-
-    async def close(self) -> None:
-        if self.closed:
-            raise RuntimeError("closed already")
-        self.closed = True
 
 
 def with_settings(kind: type[Any], fault: type) -> type[Any]:
@@ -546,21 +414,21 @@ class ExplainsNothing:
 
 
 FAULTS: Mapping[type, str] = {
-    SwallowsErrors: "test_a_far_end_that_is_down_is_a_reason_to_retry",
-    ChangesBytes: "test_what_is_acknowledged_has_arrived",
-    EscapesLetters: "test_the_bytes_arrive_unchanged",
-    CountsAttempts: "test_another_attempt_sends_the_same_bytes",
-    AcknowledgesFirst: "test_what_is_acknowledged_has_arrived",
-    DoesNotWait: "test_nothing_is_acknowledged_while_the_far_end_is_silent",
-    RejectsOutages: "test_a_far_end_that_is_down_is_a_reason_to_retry",
-    NeverRejects: "test_an_event_that_is_refused_for_good_is_rejected",
-    ShowsItsSecret: "test_no_secret_is_shown",
-    SharesState: "test_sends_at_the_same_time_do_not_mix",
-    BreaksWhenCancelled: "test_a_send_that_is_cancelled_leaves_the_sink_usable",
-    LeavesTasks: "test_a_send_that_is_cancelled_leaves_the_sink_usable",
-    SendsHalfABatch: "test_a_batch_arrives_whole_and_in_order",
-    ProbesBySending: "test_a_probe_sends_nothing",
-    ClosesOnce: "test_closing_is_possible_at_any_time_and_twice",
+    faults.SwallowsErrors: "test_a_far_end_that_is_down_is_a_reason_to_retry",
+    faults.ChangesBytes: "test_what_is_acknowledged_has_arrived",
+    faults.EscapesLetters: "test_the_bytes_arrive_unchanged",
+    faults.CountsAttempts: "test_another_attempt_sends_the_same_bytes",
+    faults.AcknowledgesFirst: "test_what_is_acknowledged_has_arrived",
+    faults.DoesNotWait: "test_nothing_is_acknowledged_while_the_far_end_is_silent",
+    faults.RejectsOutages: "test_a_far_end_that_is_down_is_a_reason_to_retry",
+    faults.NeverRejects: "test_an_event_that_is_refused_for_good_is_rejected",
+    faults.ShowsItsSecret: "test_no_secret_is_shown",
+    faults.SharesState: "test_sends_at_the_same_time_do_not_mix",
+    faults.BreaksWhenCancelled: "test_a_send_that_is_cancelled_leaves_the_sink_usable",
+    faults.LeavesTasks: "test_a_send_that_is_cancelled_leaves_the_sink_usable",
+    faults.SendsHalfABatch: "test_a_batch_arrives_whole_and_in_order",
+    faults.ProbesBySending: "test_a_probe_sends_nothing",
+    faults.ClosesOnce: "test_closing_is_possible_at_any_time_and_twice",
     TakesUnknownKeys: "test_the_settings_refuse_unknown_keys",
     ExplainsNothing: "test_every_key_of_the_settings_is_explained",
 }
@@ -577,24 +445,24 @@ RIGS: Mapping[type, RigMaker] = {
     FileSink: file_rig,
 }
 NO_SUCH_FAULT = {
-    (DoesNotWait, FileSink): "a disk is never silent",
-    (NeverRejects, FileSink): "it rejects nothing",
-    (NeverRejects, StdoutSink): "it rejects nothing",
-    (ShowsItsSecret, CallbackSink): "it has no secrets",
-    (ShowsItsSecret, FileSink): "it has no secrets",
-    (ShowsItsSecret, StdoutSink): "it has no secrets",
-    (SendsHalfABatch, WebhookSink): "it has no batches",
-    (SendsHalfABatch, CallbackSink): "it has no batches",
-    (SendsHalfABatch, SlackSink): "it has no batches",
-    (SendsHalfABatch, ExecSink): "it has no batches",
-    (SendsHalfABatch, AppriseSink): "it has no batches",
-    (NeverRejects, AppriseSink): "it rejects nothing",
-    (ChangesBytes, AppriseSink): "it sends a message of its own",
-    (EscapesLetters, AppriseSink): "it sends a message of its own",
-    (CountsAttempts, AppriseSink): "it sends a message of its own",
-    (ChangesBytes, SlackSink): "it draws a message of its own",
-    (EscapesLetters, SlackSink): "it draws a message of its own",
-    (CountsAttempts, SlackSink): "it draws a message of its own",
+    (faults.DoesNotWait, FileSink): "a disk is never silent",
+    (faults.NeverRejects, FileSink): "it rejects nothing",
+    (faults.NeverRejects, StdoutSink): "it rejects nothing",
+    (faults.ShowsItsSecret, CallbackSink): "it has no secrets",
+    (faults.ShowsItsSecret, FileSink): "it has no secrets",
+    (faults.ShowsItsSecret, StdoutSink): "it has no secrets",
+    (faults.SendsHalfABatch, WebhookSink): "it has no batches",
+    (faults.SendsHalfABatch, CallbackSink): "it has no batches",
+    (faults.SendsHalfABatch, SlackSink): "it has no batches",
+    (faults.SendsHalfABatch, ExecSink): "it has no batches",
+    (faults.SendsHalfABatch, AppriseSink): "it has no batches",
+    (faults.NeverRejects, AppriseSink): "it rejects nothing",
+    (faults.ChangesBytes, AppriseSink): "it sends a message of its own",
+    (faults.EscapesLetters, AppriseSink): "it sends a message of its own",
+    (faults.CountsAttempts, AppriseSink): "it sends a message of its own",
+    (faults.ChangesBytes, SlackSink): "it draws a message of its own",
+    (faults.EscapesLetters, SlackSink): "it draws a message of its own",
+    (faults.CountsAttempts, SlackSink): "it draws a message of its own",
 }
 TWINS = [
     pytest.param(kind, fault, id=f"{kind.__name__}-{fault.__name__}")
@@ -606,7 +474,7 @@ TWINS = [
 
 async def run_test(name: str, kind: type[Any], fault: type, directory: Path) -> None:
     async with RIGS[kind](with_settings(kind, fault), directory) as rig:
-        if fault is ShowsItsSecret:
+        if fault is faults.ShowsItsSecret:
             type(rig.sink).planted = rig.secrets[0]  # type: ignore[attr-defined]
         await getattr(SinkConformance(), name)(rig)
 
@@ -622,12 +490,7 @@ async def test_the_suite_refuses_a_broken_twin(
     monkeypatch.setattr(sending, "PATIENCE", 2.0)
     with pytest.raises((AssertionError, pytest.fail.Exception, RuntimeError)):
         await run_test(FAULTS[fault], kind, fault, tmp_path / "broken")
-    for kept in (LeavesTasks.left, DoesNotWait.left):
-        for task in kept:
-            task.cancel()
-        if kept:
-            await asyncio.wait(kept)
-        kept.clear()
+    await faults.end_what_is_left()
 
 
 def test_settings_of_every_sink_have_a_name_and_a_type() -> None:

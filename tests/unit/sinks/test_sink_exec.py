@@ -20,9 +20,9 @@ from poller.core.samples import SAMPLE_TYPES, sample_event
 from poller.sinks import exec as module
 from poller.sinks.exec import ExecSettings, ExecSink, variables_of
 from poller.sinks.toolbox import Tools
+from tests.unit.sinks.failing import EVENT, failure
 from tests.waiting import becomes
 
-EVENT = sample_event("failed")
 PATIENCE = 20.0
 
 
@@ -43,13 +43,6 @@ def read(path: Path) -> Any:
 def write(path: Path, text: str, mode: int = 0o600) -> None:
     path.write_text(text)
     path.chmod(mode)
-
-
-async def failure(sink: ExecSink, event: Event = EVENT) -> Retry | Rejected:
-    with pytest.raises((Retry, Rejected)) as caught:
-        await sink.send([event])
-    assert isinstance(caught.value, Retry | Rejected)
-    return caught.value
 
 
 async def until_there(path: Path) -> str:

@@ -17,9 +17,9 @@ from poller.core.samples import sample_event
 from poller.sinks.slack import HINTS, POISON, SlackSettings, SlackSink
 from poller.sinks.toolbox import Tools
 from tests.conformance.chat_far_ends import BOT_TOKEN, SlackApi
+from tests.unit.sinks.failing import EVENT, failure
 from tests.unit.sinks.test_sink_webhook import answering, server
 
-EVENT = sample_event("failed")
 OF_A_BATCH = [sample_event("failed", run_id=str(number), batch_id="7123456") for number in (1, 2)]
 
 
@@ -37,13 +37,6 @@ async def bot(tools: Tools, **keys: Any) -> AsyncIterator[tuple[SlackSink, Slack
 def bot_at(api: SlackApi, tools: Tools, **keys: Any) -> SlackSink:
     table = {"name": "chat", "type": "slack", "token": BOT_TOKEN, "channel": "C1", "api_url": f"{api.url}api/"}
     return SlackSink(SlackSettings.model_validate(table | keys), tools)
-
-
-async def failure(sink: SlackSink, event: Event = EVENT) -> Retry | Rejected:
-    with pytest.raises((Retry, Rejected)) as caught:
-        await sink.send([event])
-    assert isinstance(caught.value, Retry | Rejected)
-    return caught.value
 
 
 # an incoming webhook
