@@ -49,12 +49,17 @@ def aws_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def moto_url() -> Iterator[str]:
     """The address of a moto; its state is the process's, so that who ends takes along what was written."""
     from moto.server import ThreadedMotoServer
+    from moto.sqs.models import Queue
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        # moto counts the whole queue anew, many times, for each message that it takes or gives
+        cheap = [name for name in Queue.BASE_ATTRIBUTES if not name.startswith("Approximate")]
+        patch.setattr(Queue, "BASE_ATTRIBUTES", cheap)
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.stop()
