@@ -17,7 +17,7 @@ test: $(INSTALLED)  ## everything that CI runs: format, lint, types, import laye
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 check: $(INSTALLED)  ## what one runs all day: all but the tests that start servers and commands
 	$(BIN)/ruff format --check .

@@ -63,30 +63,32 @@ class SqliteMemory:
     location = "memory"
 
     def __init__(self) -> None:
-        self._engine: Engine | None = None
+        self._connection: Connection | None = None
 
     async def open(self) -> None:
         engine = create_engine("sqlite://", creator=_connector(":memory:"), poolclass=StaticPool)
         event.listen(engine, "connect", _pragmas("foreign_keys=on"))
         event.listen(engine, "begin", _begin("BEGIN"))
-        with engine.begin() as connection:
+        connection = engine.connect()
+        with connection.begin():
             migrating.create(connection)
-        self._engine = engine
+        self._connection = connection
 
     async def hold(self, holder: str) -> None:
         await checkpoint()
 
     async def close(self) -> None:
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection.engine.dispose()
+            self._connection = None
 
     async def write(self, transaction: Transaction[T]) -> T:
         await checkpoint()
-        if self._engine is None:
+        if self._connection is None:
             raise RuntimeError("the record is not open")
-        with explained(self.location), self._engine.begin() as connection:
-            return transaction(connection)
+        with explained(self.location), self._connection.begin():
+            return transaction(self._connection)
 
     async def read(self, transaction: Transaction[T]) -> T:
         return await self.write(transaction)
