@@ -59,7 +59,7 @@ def _done(emulator: Emulator, request: web.BaseRequest, parts: list[str], body: 
                 "foreign_calls": {name: dataclasses.asdict(calls) for name, calls in emulator.foreign_calls().items()},
             }
         case ("GET", "history"):
-            return {"transitions": [dataclasses.asdict(transition) for transition in emulator.history()]}
+            return {"transitions": [transition._asdict() for transition in emulator.history()]}
         case ("GET", "batches"):
             return {"transitions": [transition._asdict() for transition in emulator.batch_history()]}
         case ("POST", "batches"):

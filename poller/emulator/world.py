@@ -11,9 +11,10 @@ import heapq
 import random
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
+from typing import NamedTuple
 
 from poller.emulator.chance import id_by, uuid_by
 from poller.emulator.errors import Refused, not_found
@@ -26,8 +27,7 @@ from poller.emulator.runs import Moment, Run, RunSpec, Watcher, lay_out
 Action = Callable[[int], None]  # done at the instant that it is given
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """What truly happened: this incarnation entered `status` at `at`. GONE: from then on the API does not know it."""
 
     run_id: str

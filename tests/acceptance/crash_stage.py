@@ -321,7 +321,7 @@ class Stage:
             return self._while_it_lives() and ended >= runs and not untold
 
         await becomes(
-            caught_up, lambda: f"{ended} of {runs} ended, untold: {untold}\n{self.daemon.log}", pause_seconds=0.1
+            caught_up, lambda: f"{ended} of {runs} ended, untold: {untold}\n{self.daemon.log}", pause_seconds=0.2
         )
 
     async def violations(self) -> list[str]:
