@@ -64,8 +64,11 @@ async def until_gone(pid: int) -> None:
 
 
 def children() -> set[int]:
-    """Our child processes, zombies too."""
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    """Our child processes, zombies too; read again where a thread ended meanwhile, which leaves its to another."""
+    while True:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            tasks = Path("/proc/self/task").iterdir()
+            return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
 
 async def test_a_command_gets_the_bytes_the_fields_and_the_directory_of_the_configuration(
