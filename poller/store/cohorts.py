@@ -4,8 +4,9 @@ A cohort has read the events up to its own `position`, and its members are chang
 no event is counted twice or left out, whenever a daemon dies. One function per transaction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
@@ -14,8 +15,12 @@ from poller.core.cohorts import MOST_NAMED, Cohort, Ended, Finished, Progress, s
 from poller.core.events import Event
 from poller.store import remembered
 from poller.store.schema import batches, cohort_members, cohorts, events
+from poller.store.statements import one_of
 
 TOLD: Final = ("healthomics.run.", "healthomics.batch.")
+_KEYS: Final = ("cohort", "source", "incarnation")
+_Member = tuple[str, str, str]
+"""Which run is a member of which cohort: the values of the keys."""
 
 
 def follow(connection: Connection, followed: Sequence[Cohort], limit: int) -> bool:
@@ -32,10 +37,12 @@ def follow(connection: Connection, followed: Sequence[Cohort], limit: int) -> bo
     if not places:
         return False
     rows = connection.execute(_next_events(), {"after": min(places.values()), "most": limit}).all()
+    members = Members(connection, list(places), {row.source for row in rows})
     for row in rows:
         reading = [by_key[key] for key, position in places.items() if position < row.position]
         if reading and row.type.startswith(TOLD):
-            _apply(connection, row, reading)
+            _apply(connection, row, reading, members)
+    members.write()
     if rows:
         last = rows[-1].position
         moved = update(cohorts).where(cohorts.c.key.in_(list(places)), cohorts.c.position < last)
@@ -112,7 +119,7 @@ def _next_events() -> Any:
     return query.where(events.c.position > bindparam("after")).order_by(events.c.position).limit(bindparam("most"))
 
 
-def _apply(connection: Connection, row: Row[Any], reading: Sequence[Cohort]) -> None:
+def _apply(connection: Connection, row: Row[Any], reading: Sequence[Cohort], members: "Members") -> None:
     event = Event(row.body)
     if row.run_id is None:
         batch = {"batch_source": row.source, "batch_uuid": event.data.get("batch_uuid")}
@@ -124,44 +131,68 @@ def _apply(connection: Connection, row: Row[Any], reading: Sequence[Cohort]) -> 
     if state is None:
         return
     for cohort in reading:
-        _note(connection, cohort, row, event, state)
+        members.note(cohort, row, event, state)
 
 
-def _note(connection: Connection, cohort: Cohort, row: Row[Any], event: Event, state: str) -> None:
-    """Let a member come, or change: one that is known stays one, whatever later events say of its tags or name."""
-    this = (
-        (cohort_members.c.cohort == cohort.key)
-        & (cohort_members.c.source == row.source)
-        & (cohort_members.c.incarnation == row.incarnation)
-    )
-    known = connection.execute(select(cohort_members.c.state).where(this)).first()
-    data, at = event.data, event.time
-    if known is None:
-        if not cohort.takes(data, row.scope):
-            return
-        named = row.run_id if cohort.names(data, row.scope) else None
-        if named is not None and _has_named(connection, cohort, row.source):
-            return  # the id is another run's by now, and the one that was meant is known
-        connection.execute(
-            insert(cohort_members),
-            {
-                "cohort": cohort.key,
-                "source": row.source,
-                "incarnation": row.incarnation,
+class Members:
+    """The members of cohorts that some events are about: read at once, and what became of them written at once, since
+    a hundred thousand runs of twenty batches may come in minutes.
+
+    Args: `keys` of the cohorts, `sources` of the events.
+    """
+
+    def __init__(self, connection: Connection, keys: Sequence[str], sources: Collection[str]) -> None:
+        self._connection = connection
+        self._new: dict[_Member, dict[str, Any]] = {}
+        self._changed: dict[_Member, dict[str, Any]] = {}
+        self._changed_at: dict[str, datetime] = {}
+        found = connection.execute(_those_about(), {"cohorts": keys, "sources": list(sources)})
+        self._states: dict[_Member, str] = {}
+        self._named: set[tuple[str, str]] = set()
+        for row in found:
+            self._states[row.cohort, row.source, row.incarnation] = row.state
+            if row.named is not None:
+                self._named.add((row.cohort, row.source))
+
+    def note(self, cohort: Cohort, row: Row[Any], event: Event, state: str) -> None:
+        """Let a member come, or change: one that is known stays one, whatever later events say of its tags or name."""
+        this = (cohort.key, row.source, row.incarnation)
+        known, data, at = self._states.get(this), event.data, event.time
+        if known is None:
+            if not cohort.takes(data, row.scope):
+                return
+            named = cohort.names(data, row.scope)
+            if named and (cohort.key, row.source) in self._named:
+                return  # the id is another run's by now, and the one that was meant is known
+            if named:
+                self._named.add((cohort.key, row.source))
+            self._new[this] = {
+                **dict(zip(_KEYS, this, strict=True)),
                 "run_id": row.run_id,
-                "named": row.source if named is not None else None,
+                "named": row.source if named else None,
                 "first_at": at,
+                "name": None,
                 **_told(data, state, at),
-            },
-        )
-    else:
-        changed = _told(data, state, at)
-        if state == known.state:
-            changed.pop("changed_at")
-        connection.execute(update(cohort_members).where(this).values(**changed))
-        if state == known.state:
-            return
-    connection.execute(update(cohorts).where(cohorts.c.key == cohort.key).values(changed_at=_observed(data, at)))
+            }
+        else:
+            changed = _told(data, state, at)
+            if state == known:
+                changed.pop("changed_at")
+            (self._new.get(this) or self._changed.setdefault(this, {})).update(changed)
+            if state == known:
+                return
+        self._states[this] = state
+        self._changed_at[cohort.key] = _observed(data, at)
+
+    def write(self) -> None:
+        """Write what was noted."""
+        if self._new:
+            self._connection.execute(insert(cohort_members), list(self._new.values()))
+        for this, changed in self._changed.items():
+            of_it = [cohort_members.c[name] == value for name, value in zip(_KEYS, this, strict=True)]
+            self._connection.execute(update(cohort_members).where(*of_it).values(**changed))
+        for key, at in self._changed_at.items():
+            self._connection.execute(update(cohorts).where(cohorts.c.key == key).values(changed_at=at))
 
 
 def _told(data: Mapping[str, Any], state: str, at: datetime) -> dict[str, Any]:
@@ -180,11 +211,10 @@ def _observed(data: Mapping[str, Any], at: datetime) -> datetime:
     return at if noticed is None else datetime.fromisoformat(noticed)
 
 
-def _has_named(connection: Connection, cohort: Cohort, source: str) -> bool:
-    query = select(cohort_members.c.source).where(
-        cohort_members.c.cohort == cohort.key, cohort_members.c.source == source, cohort_members.c.named.is_not(None)
-    )
-    return connection.execute(query).first() is not None
+@cache
+def _those_about() -> Any:
+    query = select(*(cohort_members.c[name] for name in (*_KEYS, "named", "state")))
+    return query.where(one_of(cohort_members.c.cohort, "cohorts"), one_of(cohort_members.c.source, "sources"))
 
 
 def _batch(connection: Connection, cohort: Cohort) -> Any:
