@@ -26,6 +26,17 @@ class CohortPromises(Opened):
             progress = (await store.cohort_progress([PAIR]))[PAIR.key]
             assert (progress.counts, progress.named, progress.known) == ({LIVE: 1, "completed": 1}, 2, 2)
 
+    async def test_members_that_come_and_end_in_one_portion_are_known_as_they_ended(self) -> None:
+        async with self.open_store() as store:
+            steps = [sample_draft("1", 1), sample_draft("2", 1), sample_draft("1", 2, kind="stopping")]
+            await tell(store, *steps, sample_draft("2", 2, kind="completed"), sample_draft("1", 3, kind="failed"))
+            await store.follow_cohorts([PAIR])
+            finished = await store.cohort_finished(PAIR, AT + DAY)
+            assert finished.counts == {"completed": 1, "failed": 1}
+            assert [(one.run_id, one.state, one.name) for one in finished.others] == [
+                ("1", "failed", "sample of run 1")
+            ]
+
     async def test_a_cohort_that_has_finished_is_followed_no_more(self) -> None:
         async with self.open_store() as store:
             await tell(store, sample_draft("1", 1, kind="completed"), sample_draft("2", 1, kind="failed"))

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Executable, create_engine, select
+from sqlalchemy import Connection, Executable, create_engine, event, select
 from sqlalchemy.dialects import sqlite
 
+from poller.core.cohorts import Cohort
 from poller.core.deliveries import DeliveryState
-from poller.store import reading, telling
+from poller.ports.records import Round
+from poller.store import asking, cohorts, reading, telling
 from poller.store.migrating import create
 from poller.store.schema import deliveries, is_head, is_live, runs
-from poller.testing.stores.samples import AT
+from poller.testing.stores.samples import AT, SCOPE, sample_draft
 
 
 @pytest.fixture
@@ -66,3 +68,17 @@ def test_claiming_reads_the_bodies_of_what_it_claims_only(connection: Connection
     assert len(steps) == 2
     assert steps[0].startswith("SEARCH deliveries")
     assert steps[1].startswith("SEARCH events USING INTEGER PRIMARY KEY")
+
+
+def test_events_cost_as_many_statements_whether_one_cohort_reads_them_or_twenty(connection: Connection) -> None:
+    drafts = [sample_draft(str(number), 1) for number in range(50)]
+    asking.commit_round(connection, Round(AT, SCOPE, drafts=drafts), [])
+
+    def statements(count: int) -> int:
+        said: list[str] = []
+        followed = [Cohort(f"{count}-{number}", batch_id=str(number), scope=SCOPE) for number in range(count)]
+        event.listen(connection, "before_cursor_execute", lambda *about: said.append(about[2]))
+        cohorts.follow(connection, followed, 500)
+        return len(said)
+
+    assert statements(1) == statements(20) < 10
