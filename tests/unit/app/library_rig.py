@@ -1,5 +1,6 @@
 """Pollers over an emulator in the same loop, with intervals so small that a run lives a second."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -31,3 +32,18 @@ def quick_life(end: str = "COMPLETED", seconds: float = 0.1) -> Life:
 async def until(true: Callable[[], object]) -> None:
     """Let other tasks work until something is true."""
     await becomes(true, pause_seconds=0.005, patience_seconds=PATIENCE)
+
+
+async def asked_again(emulator: Emulator, operation: str, run_id: str | None = None, *, times: int = 3) -> None:
+    """Wait until this was asked so many times more: what comes as often has come by then."""
+
+    def asked() -> int:
+        return sum((call.operation, call.run_id) == (operation, run_id) for call in emulator.calls)
+
+    before = asked()
+    await until(lambda: asked() >= before + times)
+
+
+async def ended(task: str) -> None:
+    """Wait until no task of this name runs any more."""
+    await until(lambda: all(one.get_name() != task for one in asyncio.all_tasks()))

@@ -20,7 +20,7 @@ from poller.polling.rules import Rule
 from poller.settings.load import load_settings
 from poller.sinks.file import FileSink
 from tests.unit.app.daemon_rig import Stage, file_sink, send_signal
-from tests.unit.app.library_rig import PATIENCE, quick_life, until
+from tests.unit.app.library_rig import PATIENCE, asked_again, ended, quick_life, until
 
 pytestmark = pytest.mark.usefixtures("aws_credentials")
 
@@ -60,9 +60,9 @@ async def test_a_reload_applies_watches_and_sinks(stage: Stage) -> None:
         current = await reload(parts, stage.path, current)
         assert sink_names(parts) == ["two"]
         stage.emulator.move_run(first, "COMPLETED")
+        await asked_again(stage.emulator, "GetRun", second)  # and so was the first, if it is looked at
         stage.emulator.move_run(second, "COMPLETED")
         await until(lambda: kinds(stage.sent("two.jsonl")) == ["running", "completed"])
-        await anyio.sleep(0.3)  # longer than the longest interval: the first run is looked at no more
         assert len(stage.sent("two.jsonl")) == 2
     assert kinds(stage.sent("one.jsonl")) == ["running", "running"]
 
@@ -106,7 +106,7 @@ async def test_a_reload_adds_and_takes_out_one_of_several_watches(stage: Stage) 
         await until(lambda: len(stage.sent("one.jsonl")) == 4)
         stage.emulator.move_run(third, "COMPLETED")  # found before, and followed to its end
         await until(lambda: len(stage.sent("one.jsonl")) == 5)
-        await anyio.sleep(0.3)  # longer than the longest interval
+        await asked_again(stage.emulator, "ListRuns", times=8)  # the list that shows the stranger among them
     told = [json.loads(line) for line in stage.sent("one.jsonl")]
     assert [event["subject"] for event in told[2:]] == [second, new, third]
     assert stranger not in {event["subject"] for event in told}
@@ -253,25 +253,25 @@ async def test_a_reload_that_waits_for_the_record_does_not_keep_the_daemon_from_
 
 
 class SlowSink:
-    """Takes each event after a while."""
+    """Takes events once it is let."""
 
     batch_size = 1
 
-    def __init__(self, like: Outlet, seconds: float) -> None:
+    def __init__(self, like: Outlet) -> None:
         self.settings_model = like.sink.settings_model
-        self.seconds = seconds
+        self.let = anyio.Event()
         self.took: list[str] = []
         self.under_way = 0
 
     async def send(self, events: Any) -> None:
         self.under_way += 1
-        await anyio.sleep(self.seconds)
+        await self.let.wait()
         self.took += [event.kind for event in events]
 
 
-async def with_slow_sink(parts: Parts, seconds: float) -> SlowSink:
+async def with_slow_sink(parts: Parts) -> SlowSink:
     (outlet,) = parts.dispatcher.outlets
-    slow = SlowSink(outlet, seconds)
+    slow = SlowSink(outlet)
     await parts.dispatcher.exchange([Outlet(slow, outlet.settings)])
     return slow
 
@@ -281,10 +281,12 @@ async def test_a_stop_commits_the_answer_in_flight_and_delivers_what_is_due(stag
     stage.emulator.add_fault(Fault(kind="slow", seconds=0.4, operation="GetRun"))
     stage.configure(file_sink("one"), watch=f'run_ids = ["{run_id}"]')
     async with stage.running() as parts:
-        slow = await with_slow_sink(parts, 0.3)
+        slow = await with_slow_sink(parts)
         await until(lambda: stage.emulator.calls)
         assert await parts.foundation.store.events() == []
         stage.stop.set()
+        await until(lambda: slow.under_way)
+        slow.let.set()
     assert slow.took == ["running"]
 
 
@@ -292,11 +294,13 @@ async def test_a_stop_starts_no_look(stage: Stage) -> None:
     run_id = stage.emulator.start_run(Life.of("RUNNING"))
     stage.configure(file_sink("one"), watch=f'run_ids = ["{run_id}"]')
     async with stage.running() as parts:
-        slow = await with_slow_sink(parts, 0.5)
+        slow = await with_slow_sink(parts)
         await until(lambda: slow.under_way)
         stage.stop.set()
-        await anyio.sleep(0.1)
+        await ended("watches")  # all that asks ends, while the sink still takes its time
         asked = len(stage.emulator.calls)
+        assert slow.took == []
+        slow.let.set()
     assert len(stage.emulator.calls) == asked
 
 
@@ -304,7 +308,7 @@ async def test_a_stop_takes_no_longer_than_its_grace_whatever_hangs(stage: Stage
     run_id = stage.emulator.start_run(Life.of("RUNNING"))
     stage.configure('[daemon]\nshutdown_grace = "800ms"\n' + file_sink("one"), watch=f'run_ids = ["{run_id}"]')
     async with stage.running() as parts:
-        slow = await with_slow_sink(parts, 3600)
+        slow = await with_slow_sink(parts)
         await until(lambda: slow.under_way)
         stage.emulator.add_fault(Fault(kind="hang"))
         asked = len(stage.emulator.calls)
@@ -336,7 +340,7 @@ async def test_a_heartbeat_goes_to_the_sinks_that_name_it_and_to_no_other(stage:
 async def test_without_a_heartbeat_there_is_none(stage: Stage) -> None:
     stage.configure(file_sink("named", events='["heartbeat"]'))
     async with stage.running() as parts:
-        await anyio.sleep(0.1)
+        await ended("heartbeat")
         assert await parts.foundation.store.events() == []
 
 

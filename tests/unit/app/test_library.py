@@ -14,10 +14,11 @@ import anyio
 import pytest
 
 from poller import ConfigError, Event, Outcome, Poller
+from poller.app.build import Parts
 from poller.core.errors import PollerError, StoreRefused, StoreUnavailable
 from poller.emulator import Emulator, Fault, Life
 from poller.settings.load import settings_from
-from tests.unit.app.library_rig import BRISK, PATIENCE, brisk_poller, quick_life, until
+from tests.unit.app.library_rig import BRISK, PATIENCE, asked_again, brisk_poller, quick_life, until
 
 pytestmark = pytest.mark.usefixtures("aws_credentials")
 
@@ -85,7 +86,7 @@ async def test_a_whole_configuration_may_have_several_watches_each_at_its_own_pa
         emulator.start_run(quick_life(), name="else", workflow_id="6", tags={"project": "x"})
         await until(lambda: {event.run_id for event in told if event.kind == "completed"} == ours)
         await until(lambda: waits in {event.run_id for event in told})
-        await anyio.sleep(0.5)  # longer than the longest interval of the others
+        await asked_again(emulator, "ListRuns", times=8)  # which shows the strangers, and others their tags
     assert {event.run_id for event in told} == {*ours, waits}
     assert sum(call.operation == "GetRun" and call.run_id == waits for call in emulator.calls) == 1
 
@@ -109,6 +110,7 @@ async def test_callbacks_plain_and_async_slow_and_raising_disturb_nobody(
     fine: list[str] = []
     cancelled: list[str] = []
     hanging: list[str] = []
+    let = asyncio.Event()
     poller = brisk_poller(emulator)
 
     @poller.on_event
@@ -127,7 +129,7 @@ async def test_callbacks_plain_and_async_slow_and_raising_disturb_nobody(
     @poller.on()
     async def hangs(event: Event) -> None:
         hanging.append(event.kind)
-        await asyncio.sleep(0.5)
+        await let.wait()
 
     @poller.on("healthomics.run.completed")
     async def end(event: Event) -> None:
@@ -138,6 +140,7 @@ async def test_callbacks_plain_and_async_slow_and_raising_disturb_nobody(
         outcome = await poller.wait(run_id, timeout=PATIENCE)
         await until(lambda: plain[-1:] == cancelled[-1:] == fine == ["completed"])
         assert poller._running().foundation.tally.count("listener_failures") >= len(outcome.events)
+        let.set()
     assert plain == cancelled == hanging == kinds(outcome.events)  # leaving waits for the slow one, up to 5 s
     assert fine == ["completed"]
     assert sum(record.message == "listener.failed" for record in caplog.records) == 2 * len(outcome.events)
@@ -341,19 +344,21 @@ async def test_what_the_body_raises_passes_as_it_is(emulator: Emulator) -> None:
 async def test_an_error_in_the_body_lets_the_callback_under_way_end_and_begins_no_other(emulator: Emulator) -> None:
     run_id = emulator.start_run(quick_life(seconds=0.2))
     begun: list[str] = []
-    ended: list[str] = []
+    finished: list[str] = []
+    let = asyncio.Event()
     with pytest.raises(Oops):  # noqa: PT012 - a context, and its body
         async with brisk_poller(emulator) as poller:
 
             @poller.on_event
             async def slow(event: Event) -> None:
                 begun.append(event.kind)
-                await asyncio.sleep(1)
-                ended.append(event.kind)
+                await let.wait()
+                finished.append(event.kind)
 
             await poller.wait(run_id, timeout=PATIENCE)
+            let.set()
             raise Oops
-    assert begun == ended
+    assert begun == finished
     assert len(begun) == 1
 
 
@@ -371,7 +376,7 @@ async def test_leaving_waits_five_seconds_for_a_callback_and_no_longer(
         @poller.on_event
         async def hangs(_: Event) -> None:
             called.set()
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
         await poller.watch(run_id)
         await asyncio.wait_for(called.wait(), PATIENCE)
@@ -391,15 +396,26 @@ async def test_a_service_that_hangs_delays_leaving_by_two_seconds_at_most(
     heard: list[str] = []
     sent: list[str] = []
 
+    given_up = asyncio.Event()
+    finish_looks = Parts.finish_looks
+
+    async def finish_or_give_up(parts: Parts) -> None:
+        try:
+            await finish_looks(parts)
+        finally:
+            given_up.set()
+
+    monkeypatch.setattr(Parts, "finish_looks", finish_or_give_up)
+
     async def slow_sink(event: Event) -> None:
-        await asyncio.sleep(0.6)
+        await given_up.wait()
         sent.append(event.kind)
 
     async with brisk_poller(emulator, sinks=[slow_sink]) as poller:
 
         @poller.on_event
         async def slow(event: Event) -> None:
-            await asyncio.sleep(0.6)
+            await given_up.wait()
             heard.append(event.kind)
 
         await poller.watch(run_id)
@@ -426,7 +442,7 @@ async def test_cancelling_the_callers_task_ends_everything(emulator: Emulator) -
 
     task = asyncio.create_task(program())
     await entered.wait()
-    await asyncio.sleep(0.1)
+    await until(lambda: emulator.calls)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, PATIENCE)
