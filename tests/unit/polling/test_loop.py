@@ -56,7 +56,7 @@ async def check_told(simulation: Simulation) -> None:
     assert max(ids.values(), default=1) == 1
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("discover", [True, False], ids=["discovered", "named"])
 def test_every_end_of_random_lives_is_told_once_and_in_order(seed: int, discover: bool) -> None:
     async def body() -> None:
@@ -74,7 +74,7 @@ def test_every_end_of_random_lives_is_told_once_and_in_order(seed: int, discover
     virtually(body)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(4))
 def test_no_crash_loses_an_end_or_tells_one_twice(seed: int) -> None:
     async def body() -> None:
         async with simulated(seed=seed, pace=BRISK, speed=20) as simulation:

@@ -117,7 +117,7 @@ def test_what_is_usual_is_learned_from_the_record_and_outlives_a_restart() -> No
     virtually(body)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_no_crash_tells_it_twice_or_loses_it(seed: int) -> None:
     async def body() -> None:
         async with simulated(seed=seed, pace=PACE, terms=seconds(RUNNING=400, STARTING=400)) as simulation:
