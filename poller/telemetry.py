@@ -152,6 +152,8 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
+        if line.isascii():
+            return line
         try:
             line.encode(
                 getattr(self.stream, "encoding", None) or "utf-8", getattr(self.stream, "errors", None) or "strict"

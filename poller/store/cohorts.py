@@ -57,11 +57,11 @@ def progress(connection: Connection, followed: Sequence[Cohort]) -> dict[str, Pr
         row = connection.execute(select(cohorts).where(cohorts.c.key == cohort.key)).first()
         if row is None or row.finished_at is not None:
             continue
-        named = select(func.count(cohort_members.c.named.distinct())).where(cohort_members.c.cohort == cohort.key)
         batch = _batch(connection, cohort)
+        members = _members_by_state(connection, cohort)
         found[cohort.key] = Progress(
-            counts=_counts(connection, cohort),
-            named=connection.execute(named).scalar_one(),
+            counts={one.state: one.number for one in members},
+            named=sum(one.named for one in members),
             changed_at=row.changed_at,
             closed=batch is not None and batch.over,
             submitted=batch.submitted if batch is not None else 0,
@@ -79,7 +79,7 @@ def finished(connection: Connection, cohort: Cohort, at: datetime) -> Finished:
     others = select(cohort_members).where(of_it, cohort_members.c.state != "completed")
     return Finished(
         cohort=cohort,
-        counts=_counts(connection, cohort),
+        counts={one.state: one.number for one in _members_by_state(connection, cohort)},
         others=[
             Ended(one.run_id, one.source, one.uuid, one.name, one.state, one.failure_reason)
             for one in connection.execute(others.order_by(cohort_members.c.run_id).limit(MOST_NAMED))
@@ -99,11 +99,11 @@ def close(connection: Connection, finished_at: Mapping[str, datetime]) -> None:
         connection.execute(delete(cohort_members).where(cohort_members.c.cohort == key))
 
 
-def _counts(connection: Connection, cohort: Cohort) -> dict[str, int]:
-    """Its members by how they are."""
-    of_it = cohort_members.c.cohort == cohort.key
-    query = select(cohort_members.c.state, func.count()).where(of_it).group_by(cohort_members.c.state)
-    return {state: number for state, number in connection.execute(query)}
+def _members_by_state(connection: Connection, cohort: Cohort) -> Sequence[Row[Any]]:
+    """How many members are in each state, and how many of those are named: no run is one by name twice."""
+    state, named = cohort_members.c.state, cohort_members.c.named
+    query = select(state, func.count().label("number"), func.count(named).label("named")).group_by(state)
+    return connection.execute(query.where(cohort_members.c.cohort == cohort.key)).all()
 
 
 def _next_events() -> Any:
