@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from poller.core.cohorts import Cohort, Progress, has_finished
+from poller.core.cohorts import LIVE, Cohort, Progress, has_finished
 from poller.core.drafts import cohort_event
 from poller.foundation import Foundation
 from poller.ports.records import Round
@@ -43,13 +43,20 @@ class Cohorts:
             while await on.gate.insist(lambda: on.store.follow_cohorts(cohorts)):
                 pass
             self._read_to = last
-        if news or any(cohort.batch_id is not None for cohort in cohorts):  # that it submits no more is no event
-            self._progress = await on.gate.insist(lambda: on.store.cohort_progress(cohorts))
+        moved = [cohort for cohort in cohorts if news or self._may_close(cohort)]
+        if moved:
+            read = await on.gate.insist(lambda: on.store.cohort_progress(moved))
+            self._progress = read if news else {**self._progress, **read}
         now = on.clock.now()
         for cohort in cohorts:
             progress = self._progress.get(cohort.key)
             if progress is not None and has_finished(cohort, progress, now):
                 await self._tell(cohort)
+
+    def _may_close(self, cohort: Cohort) -> bool:
+        """Whether it may finish without an event: that a batch submits no more is none, once its runs have ended."""
+        progress = self._progress.get(cohort.key)
+        return cohort.batch_id is not None and progress is not None and not progress.counts.get(LIVE)
 
     async def _tell(self, cohort: Cohort) -> None:
         on, now = self.foundation, self.foundation.clock.now()
