@@ -201,7 +201,7 @@ class Connection:
                         await stream.receive(1)
             finally:
                 await anyio.aclose_forcefully(stream)
-        except (anyio.EndOfStream, anyio.BrokenResourceError):
+        except (anyio.EndOfStream, anyio.BrokenResourceError, ssl.SSLZeroReturnError):
             raise ConnectionError("the far end hung up during the handshake, or right after it") from None
 
     @staticmethod
