@@ -107,6 +107,16 @@ class Progress:
         return sum(self.counts.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What the next events on record did: the keys of the cohorts to which members came or in which members changed
+    their state, and whether there may be more events.
+    """
+
+    changed: frozenset[str] = frozenset()
+    more: bool = False
+
+
 def has_finished(cohort: Cohort, progress: Progress, now: datetime) -> bool:
     """Whether the last of a cohort's runs has ended. `now` is the wall clock."""
     if progress.known == 0 or progress.counts.get(LIVE, 0) or progress.named < len(cohort.named):

@@ -1,11 +1,11 @@
 """Tells that a cohort has finished: follows the events on record, and adds one when the last of its runs has ended."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
-from poller.core.cohorts import LIVE, Cohort, Progress, has_finished
+from poller.core.cohorts import LIVE, Cohort, Followed, Progress, has_finished
 from poller.core.drafts import cohort_event
 from poller.foundation import Foundation
 from poller.ports.records import Round
@@ -26,7 +26,8 @@ class Cohorts:
         self.which = which
         self.foundation = foundation
         self._read_to = -1
-        self._progress: Mapping[str, Progress] = {}
+        self._progress: dict[str, Progress | None] = {}
+        """As last read, by key; None of one that has finished. What has changed since is not in it."""
 
     async def run(self) -> None:
         """Look every second until cancelled."""
@@ -38,15 +39,17 @@ class Cohorts:
         """Read what is new, and tell of the cohorts that have finished by now."""
         on, cohorts = self.foundation, self.which()
         last = await on.gate.insist(on.store.last_position)
-        news = last != self._read_to
-        if news:
-            while await on.gate.insist(lambda: on.store.follow_cohorts(cohorts)):
-                pass
+        if last != self._read_to:
+            followed = Followed(more=True)
+            while followed.more:
+                followed = await on.gate.insist(lambda: on.store.follow_cohorts(cohorts))
+                for key in followed.changed:
+                    self._progress.pop(key, None)
             self._read_to = last
-        moved = [cohort for cohort in cohorts if news or self._may_close(cohort)]
+        moved = [cohort for cohort in cohorts if cohort.key not in self._progress or self._may_close(cohort)]
         if moved:
             read = await on.gate.insist(lambda: on.store.cohort_progress(moved))
-            self._progress = read if news else {**self._progress, **read}
+            self._progress |= {cohort.key: read.get(cohort.key) for cohort in moved}
         now = on.clock.now()
         for cohort in cohorts:
             progress = self._progress.get(cohort.key)
@@ -62,4 +65,5 @@ class Cohorts:
         on, now = self.foundation, self.foundation.clock.now()
         finished = await on.gate.insist(lambda: on.store.cohort_finished(cohort, now))
         await on.commit(Round(at=now, drafts=[cohort_event(finished)], cohorts_finished={cohort.key: now}))
+        self._progress[cohort.key] = None
         log.info("cohort.finished", cohort=cohort.name, **finished.counts)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from poller.core.batches import KnownBatch
-from poller.core.cohorts import Cohort, Finished, Progress
+from poller.core.cohorts import Cohort, Finished, Followed, Progress
 from poller.core.deliveries import (
     AttemptRow,
     Delivery,
@@ -150,8 +150,8 @@ class Store(Protocol):
         ...
 
     # cohorts
-    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> bool:
-        """Have these cohorts read the next events on record; whether there may be more. Each begins with the first."""
+    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> Followed:
+        """Have these cohorts read the next events on record. Each begins with the first."""
         ...
 
     async def cohort_progress(self, cohorts: Sequence[Cohort]) -> dict[str, Progress]:

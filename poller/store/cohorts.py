@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from poller.core.cohorts import MOST_NAMED, Cohort, Ended, Finished, Progress, state_after
+from poller.core.cohorts import MOST_NAMED, Cohort, Ended, Finished, Followed, Progress, state_after
 from poller.core.events import Event
 from poller.store import remembered
 from poller.store.schema import batches, cohort_members, cohorts, events
@@ -23,8 +23,8 @@ _Member = tuple[str, str, str]
 """Which run is a member of which cohort: the values of the keys."""
 
 
-def follow(connection: Connection, followed: Sequence[Cohort], limit: int) -> bool:
-    """Read the next events for those of these cohorts that have not finished; whether there may be more."""
+def follow(connection: Connection, followed: Sequence[Cohort], limit: int) -> Followed:
+    """Read the next events for those of these cohorts that have not finished."""
     by_key = {cohort.key: cohort for cohort in followed}
     known = {row.key: row for row in connection.execute(select(cohorts).where(cohorts.c.key.in_(list(by_key))))}
     if new := [{"key": key, "position": 0} for key in by_key if key not in known]:
@@ -35,7 +35,7 @@ def follow(connection: Connection, followed: Sequence[Cohort], limit: int) -> bo
         if key not in known or known[key].finished_at is None
     }
     if not places:
-        return False
+        return Followed()
     rows = connection.execute(_next_events(), {"after": min(places.values()), "most": limit}).all()
     members = Members(connection, list(places), {row.source for row in rows})
     for row in rows:
@@ -47,7 +47,7 @@ def follow(connection: Connection, followed: Sequence[Cohort], limit: int) -> bo
         last = rows[-1].position
         moved = update(cohorts).where(cohorts.c.key.in_(list(places)), cohorts.c.position < last)
         connection.execute(moved.values(position=last))
-    return len(rows) == limit
+    return Followed(members.changed, more=len(rows) == limit)
 
 
 def progress(connection: Connection, followed: Sequence[Cohort]) -> dict[str, Progress]:
@@ -183,6 +183,11 @@ class Members:
                 return
         self._states[this] = state
         self._changed_at[cohort.key] = _observed(data, at)
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The keys of the cohorts to which members came, or in which members changed their state."""
+        return frozenset(self._changed_at)
 
     def write(self) -> None:
         """Write what was noted."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from poller.core.batches import KnownBatch
-from poller.core.cohorts import Cohort, Finished, Progress
+from poller.core.cohorts import Cohort, Finished, Followed, Progress
 from poller.core.deliveries import (
     AttemptRow,
     Delivery,
@@ -128,7 +128,7 @@ class SqliteStore:
     async def next_due(self, sink: str) -> datetime | None:
         return await self._database.read(partial(telling.next_due, sink=sink))
 
-    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> bool:
+    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> Followed:
         return await self._database.write(partial(following.follow, followed=cohorts, limit=limit))
 
     async def cohort_progress(self, cohorts: Sequence[Cohort]) -> dict[str, Progress]:

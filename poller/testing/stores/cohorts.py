@@ -1,7 +1,7 @@
 """How a record follows its events for cohorts."""
 
 from poller.core.batches import KnownBatch
-from poller.core.cohorts import LIVE, Cohort, Progress
+from poller.core.cohorts import LIVE, Cohort, Followed, Progress
 from poller.core.drafts import cohort_event
 from poller.core.runs import RunName
 from poller.ports.records import Round
@@ -18,11 +18,11 @@ class CohortPromises(Opened):
     async def test_each_event_is_counted_once_in_whatever_portions_they_are_read(self) -> None:
         async with self.open_store() as store:
             await tell(store, *(sample_draft(run, 1) for run in "123"), sample_draft("1", 2, kind="completed"))
-            assert await store.follow_cohorts([PAIR], limit=2)
+            assert await store.follow_cohorts([PAIR], limit=2) == Followed(frozenset({PAIR.key}), more=True)
             assert (await store.cohort_progress([PAIR]))[PAIR.key].counts == {LIVE: 2}
-            while await store.follow_cohorts([PAIR], limit=2):
+            while (await store.follow_cohorts([PAIR], limit=2)).more:
                 pass
-            assert not await store.follow_cohorts([PAIR], limit=2)
+            assert await store.follow_cohorts([PAIR], limit=2) == Followed()
             progress = (await store.cohort_progress([PAIR]))[PAIR.key]
             assert (progress.counts, progress.named, progress.known) == ({LIVE: 1, "completed": 1}, 2, 2)
 
@@ -59,3 +59,11 @@ class CohortPromises(Opened):
             await store.commit_round(Round(AT, SCOPE, batches=[known]))
             progress = (await store.cohort_progress([BATCH]))[BATCH.key]
             assert (progress.closed, progress.submitted) == (True, 3)
+
+    async def test_only_cohorts_whose_members_came_or_changed_their_state_are_said_to_have_changed(self) -> None:
+        async with self.open_store() as store:
+            other = Cohort("other", named=frozenset({RunName("3")}))
+            await tell(store, sample_draft("1", 1), sample_draft("3", 1))
+            assert (await store.follow_cohorts([PAIR, other])).changed == {PAIR.key, other.key}
+            await tell(store, sample_draft("3", 2, kind="stopping"), sample_draft("1", 2, kind="failed"))
+            assert (await store.follow_cohorts([PAIR, other])).changed == {PAIR.key}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poller.core.batches import KnownBatch
-from poller.core.cohorts import Cohort
+from poller.core.cohorts import Cohort, Progress
 from poller.core.drafts import Draft
 from poller.core.events import Event
 from poller.core.runs import RunName
@@ -100,6 +100,30 @@ async def test_a_run_that_vanished_and_shows_itself_again_is_waited_for() -> Non
         await cohorts.look()
         (event,) = await told(rig)
         assert event.data["counts"] == {"completed": 1, "vanished": 1}
+
+
+async def test_members_are_counted_again_only_in_cohorts_that_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with rigged() as rig:
+        other = Cohort("other", named=frozenset({RunName("3"), RunName("4")}))
+        cohorts, counted = follower(rig, NAMED, other), list[str]()
+        read = rig.store.cohort_progress
+
+        async def noted(which: Sequence[Cohort]) -> dict[str, Progress]:
+            counted.extend(cohort.name for cohort in which)
+            return await read(which)
+
+        monkeypatch.setattr(rig.store, "cohort_progress", noted)
+        await rig.tell([step("1", 1, "running"), step("3", 1, "completed")])
+        await cohorts.look()
+        assert counted == ["pair", "other"]
+        await rig.tell([step("1", 2, "completed"), step("2", 1, "completed")])
+        await cohorts.look()
+        await cohorts.look()
+        assert counted == ["pair", "other", "pair"]
+        await rig.tell([step("4", 1, "failed")])
+        await cohorts.look()
+        assert counted == ["pair", "other", "pair", "other"]
+        assert [event.subject for event in await told(rig)] == ["pair", "other"]
 
 
 def test_runs_that_nobody_counted_are_waited_for_until_none_comes_any_more() -> None:
