@@ -241,7 +241,7 @@ def row_of(name: str, turns: Sequence[Figure], bares: Sequence[Figure], *, goal:
 def report(*, quick: bool) -> None:
     """Measure and print."""
     library_logging()
-    count, pairs = (1000, 2) if quick else (3000, 3)
+    count, pairs = (1000, 2) if quick else (10_000, 3)
     os.environ.update(AWS_ACCESS_KEY_ID="emulated", AWS_SECRET_ACCESS_KEY="emulated")  # noqa: S106 - any word does
     with tempfile.TemporaryDirectory() as place, serving("benchmarks.delivery", "receiver") as url:
         directory, hook, late = Path(place), f"{url}/hook", f"{url}/hook?{SLOW_MILLISECONDS}"

@@ -10,7 +10,8 @@ import threading
 from functools import cache
 from typing import Final
 
-MASK: Final = "[hidden]"
+from poller.core.excerpts import MASK
+
 SHORTEST_SECRET: Final = 4
 """What is shorter is not looked for: it would blank out ordinary words, and keeps nothing safe."""
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, TypeVar
 
-import anyio
-
 from poller.core.deliveries import Delivery
 from poller.core.errors import Partial, Rejected, Retry
 from poller.core.events import Event
+from poller.delivery.limits import Limit
 from poller.ports.sinks import Sink
 
 T = TypeVar("T")
@@ -37,36 +36,36 @@ class Outcome:
     beside: bool = False
 
 
-async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event], seconds: float) -> list[Outcome]:
-    """Send a batch once, within `seconds`, and say of each delivery how it went; only cancellation is raised.
+async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event], limit: Limit) -> list[Outcome]:
+    """Send a batch once, within the limit, and say of each delivery how it went; only cancellation is raised.
 
     A batch that is rejected whole is sent again one by one, so that one bad event takes no other with it.
     """
-    outcomes = await _attempted(sink, batch, events, seconds)
+    outcomes = await _attempted(sink, batch, events, limit)
     failed = [place for place, outcome in enumerate(outcomes) if outcome.error is not None and not outcome.rejected]
     for place in failed[1:]:
         outcomes[place] = replace(outcomes[place], beside=True)
     return outcomes
 
 
-async def _attempted(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event], seconds: float) -> list[Outcome]:
+async def _attempted(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event], limit: Limit) -> list[Outcome]:
     try:
-        with anyio.move_on_after(seconds) as limit:
+        with limit as scope:
             await _send(sink, events)
     except Rejected as error:
         if len(batch) == 1:
             return [Outcome(batch[0], _said(error), rejected=True)]
         singly = zip(batch, events, strict=True)
-        return [outcome for one, event in singly for outcome in await attempt(sink, [one], [event], seconds)]
+        return [outcome for one, event in singly for outcome in await attempt(sink, [one], [event], limit)]
     except Partial as partial:
         return [_of_failure(delivery, partial.failures.get(delivery.event.id)) for delivery in batch]
     except Retry as error:
         return [_of_failure(delivery, error) for delivery in batch]
     except TimeoutError as error:
-        late = limit.cancel_called
-        return [Outcome(delivery, _late(seconds) if late else _said(error), crowded=late) for delivery in batch]
-    if limit.cancelled_caught:
-        return [Outcome(delivery, _late(seconds), crowded=True) for delivery in batch]
+        late = scope.cancel_called
+        return [Outcome(delivery, _late(limit.seconds) if late else _said(error), crowded=late) for delivery in batch]
+    if scope.cancelled_caught:
+        return [Outcome(delivery, _late(limit.seconds), crowded=True) for delivery in batch]
     return [Outcome(delivery) for delivery in batch]
 
 

@@ -24,6 +24,7 @@ from poller.core.events import stamp
 from poller.core.retries import may_send
 from poller.core.values import SinkSettings
 from poller.delivery.attempts import Outcome, attempt
+from poller.delivery.limits import Limit, Limits
 from poller.delivery.outages import Outages
 from poller.delivery.verdicts import Judge
 from poller.foundation import Foundation
@@ -31,11 +32,13 @@ from poller.ports.sinks import Sink
 
 log = structlog.get_logger("poller.delivery")
 
-AHEAD: Final = 256
+AHEAD: Final = 512
 """Deliveries claimed beyond those being sent, so that sends do not wait for the record; bounds the memory of a sink."""
-UNSETTLED: Final = 256
+LOW: Final = AHEAD // 4
+"""With so few of them left the next are claimed."""
+UNSETTLED: Final = 512
 """Deliveries sent whose outcome is not stored yet: sends go on meanwhile, and what came together is stored together."""
-GATHER: Final = 0.005
+GATHER: Final = 0.01
 """Seconds that the first outcome waits for others to be stored with it, while there are sends that could bring them."""
 SLOW_SETTLING: Final = 0.25
 """Seconds of storing outcomes after which no send begins until they are stored."""
@@ -76,6 +79,7 @@ class OutletWorker:
         self.tally = foundation.tally
         self.judge = Judge(outlet.settings, foundation.chance, foundation.tally)
         self.outages = Outages(outlet.name, outlet.settings.failing_after, foundation, instance)
+        self.limits = Limits(outlet.settings.timeout.total_seconds(), self.clock)
         self.concurrency = open_wide(outlet.settings.concurrency)
         self.paused_until: datetime | None = None
         self._state_read_at: float | None = None
@@ -120,6 +124,7 @@ class OutletWorker:
             self._left.clear()
         try:
             async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.limits.watch, name=f"limits of {self.name}")
                 tasks.start_soon(self._keep_settling, name=f"settle {self.name}")
                 await self._serve(tasks)
         finally:
@@ -186,7 +191,7 @@ class OutletWorker:
             if not self._under_way and may_send(self.judge.breaker, now):
                 self._queue += await self.gate.insist(lambda: self.store.probe(self.name))
             return
-        if len(self._queue) <= AHEAD // 2 and len(self._under_way) < UNSETTLED:
+        if len(self._queue) <= LOW and len(self._under_way) < UNSETTLED:
             room = self._at_once + AHEAD - len(self._queue)
             self._queue += await self.gate.insist(lambda: self.store.claim(self.name, now=now, limit=room))
 
@@ -222,17 +227,18 @@ class OutletWorker:
     async def _keep_sending(self, batch: list[Delivery] | None) -> None:
         """Send one batch after another while there are any: outcomes are stored beside that, together."""
         try:
-            while batch is not None:
-                begun = self.clock.now()
-                outcomes = await self._send(batch)
-                self._learn(outcomes, begun)
-                self._ended.extend(outcomes)
-                self._to_settle.set()
-                batch = self._next_batch() if self._senders <= self.concurrency.allowed else None
-                if len(self._queue) == AHEAD // 2:
-                    self.wake()
-                if batch is not None:
-                    await checkpoint()  # a sink that never waits must not keep all others from running
+            with self.limits.of_this_task() as limit:
+                while batch is not None:
+                    begun = self.clock.now()
+                    outcomes = await self._send(batch, limit)
+                    self._learn(outcomes, begun)
+                    self._ended.extend(outcomes)
+                    self._to_settle.set()
+                    batch = self._next_batch() if self._senders <= self.concurrency.allowed else None
+                    if len(self._queue) == LOW:
+                        self.wake()
+                    if batch is not None:
+                        await checkpoint()  # a sink that never waits must not keep all others from running
         finally:
             self._senders -= 1
             self.wake()
@@ -245,7 +251,7 @@ class OutletWorker:
             went_well = any(outcome.error is None for outcome in outcomes)
             self.concurrency = acknowledged(self.concurrency) if went_well else self.concurrency
 
-    async def _send(self, batch: Sequence[Delivery]) -> list[Outcome]:
+    async def _send(self, batch: Sequence[Delivery], limit: Limit) -> list[Outcome]:
         """Try a batch once; what is too old by now is not tried."""
         now, settings = self.clock.now(), self.outlet.settings
         expired, fresh = [], []
@@ -259,7 +265,7 @@ class OutletWorker:
         if not fresh:
             return expired
         events = [delivery.event.without(self.outlet.omit) for delivery in fresh]
-        return expired + await attempt(self.outlet.sink, fresh, events, settings.timeout.total_seconds())
+        return expired + await attempt(self.outlet.sink, fresh, events, limit)
 
     async def _keep_settling(self) -> None:
         """Write how attempts ended, those that came together in one transaction."""

@@ -229,6 +229,10 @@ def _cohorts(settings: Settings) -> Iterator[Problem]:
             yield Problem(
                 ("cohort", index, "expected"), "counts runs that are not named; with run_ids alone they are counted"
             )
+        if "quiet" in cohort.model_fields_set and (cohort.expected is not None or not by_rule):
+            yield Problem(
+                ("cohort", index, "quiet"), "is for runs that nobody counted: not with expected, nor run_ids alone"
+            )
         if cohort.quiet <= timedelta(0):
             yield Problem(("cohort", index, "quiet"), "must be longer than 0")
 

@@ -184,7 +184,7 @@ class CohortSettings(Table):
     expected: int | None = Field(None, ge=1, description="How many runs it has; without it, see quiet.")
     quiet: Duration = Field(
         timedelta(minutes=10),
-        description="It has finished once all its runs have ended and no other came for so long.",
+        description="In place of expected: finished once all its runs have ended and no other came for so long.",
     )
 
 

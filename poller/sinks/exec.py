@@ -23,9 +23,9 @@ from pydantic import AfterValidator, Field
 
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
+from poller.core.excerpts import MASK
 from poller.core.values import LEFT_OUT_FOR_MANY, OmittableField, Secret
 from poller.ports.sinks import Preview, Toolbox
-from poller.redaction import MASK
 from poller.sinks.formats import FormattedSettings, formatter
 from poller.sinks.shown import EXCERPT, hidden_texts, one_line
 
@@ -38,6 +38,8 @@ TERM_SECONDS: Final = 1.0
 """How long a command may take to end after SIGTERM, before SIGKILL."""
 STDERR_BYTES: Final = 4096
 """Bytes of the end of standard error that are looked at."""
+HIDDEN: Final = b"\0"
+"""Stands for each byte of a secret until the end is cut off: shorter or longer, other bytes would come into it."""
 PIECE: Final = 65_536
 
 _OURS: Final = "OMICS_"
@@ -164,9 +166,9 @@ class ExecSink:
 
     def _failure(self, code: int, said: bytes) -> Retry | Rejected:
         for secret in self._hidden:
-            said = said.replace(secret, b"*" * len(secret))
+            said = said.replace(secret, HIDDEN * len(secret))
         # what comes before the last STDERR_BYTES may begin within a secret, and is there to find one that they begin in
-        line = one_line(said[-STDERR_BYTES:].decode(errors="replace"))
+        line = one_line(re.sub(rb"%b+" % HIDDEN, MASK.encode(), said[-STDERR_BYTES:]).decode(errors="replace"))
         end = line if len(line) <= EXCERPT else f"…{line[-EXCERPT:]}"
         how = f"was ended by {_signal(-code)}" if code < 0 else f"ended with {code}"
         text = f"{os.path.basename(self.settings.command[0])} {how}: {end}".rstrip(": ")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from poller.core.excerpts import MASK
 from poller.redaction import SHORTEST_SECRET
 
 EXCERPT: Final = 300
@@ -17,7 +18,7 @@ def hidden_texts(secrets: Iterable[str]) -> tuple[str, ...]:
 def one_line(text: str, hidden: Iterable[str] = ()) -> str:
     """Text of a far end as one line: without the secrets in it (`hidden_texts`), without control characters."""
     for secret in hidden:
-        text = text.replace(secret, "***")
+        text = text.replace(secret, MASK)
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 

@@ -16,9 +16,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
+from poller.core.excerpts import MASK
 from poller.core.values import LEFT_OUT_FOR_MANY, OmittableField, Secret, SinkSettings
 from poller.ports.sinks import Preview, Toolbox
-from poller.redaction import MASK
 from poller.sinks.answers import CROWDED, retry_after, whole
 from poller.sinks.shown import hidden_texts, shown
 from poller.sinks.slack_blocks import payload_of, root_payload

@@ -16,9 +16,9 @@ from pydantic import AfterValidator, Field
 
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
+from poller.core.excerpts import MASK
 from poller.core.values import Secret
 from poller.ports.sinks import Preview, Toolbox
-from poller.redaction import MASK
 from poller.sinks.addresses import literal, refusal
 from poller.sinks.answers import CROWDED, drain, retry_after
 from poller.sinks.connections import Connection, ConnectionSettings

@@ -142,6 +142,7 @@ async def test_a_template_that_fails_with_one_event_takes_no_other_with_it(tmp_p
     """In one batch: what fails is rejected with the reason, the others are sent."""
     from poller.core.deliveries import Delivery
     from poller.delivery.attempts import attempt
+    from poller.delivery.limits import Limit
 
     template = '{% if data.name == "bad" %}{{ data.tags.none }}{% endif %}{{ kind }} {{ data.name }}'
     keys = {"format": "template", "template": template}
@@ -154,7 +155,7 @@ async def test_a_template_that_fails_with_one_event_takes_no_other_with_it(tmp_p
 
     async with formatted(narrowed, FileSink, tmp_path, **keys) as rig:
         batch = [Delivery(number, "log", event.source, event) for number, event in enumerate(events)]
-        outcomes = await attempt(rig.sink, batch, events, 5)
+        outcomes = await attempt(rig.sink, batch, events, Limit(5))
         assert [outcome.rejected for outcome in outcomes] == [False, True, False]
         assert outcomes[1].error == 'template: line 1: there is no "none" here'
         assert list(await rig.far_end.received()) == [b"failed a", b"failed c"]

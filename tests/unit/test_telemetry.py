@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller import redaction, telemetry
-from poller.redaction import MASK, hide, redact
+from poller.core.excerpts import MASK
+from poller.redaction import hide, redact
 from poller.telemetry import Tally, configure_logging, library_logging
 
 SECRET = "pl4nted/s3cret+with=\"every\" 'quote' & \\ é \N{SNOWMAN}"

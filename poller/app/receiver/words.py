@@ -6,6 +6,7 @@ from typing import Final
 from poller.app.cli.output import printable
 from poller.app.receiver.receiving import Receipt, Tally
 from poller.core.events import short_type, stamp
+from poller.core.excerpts import MASK
 from poller.core.runs import Json
 from poller.settings.substitute import looks_secret
 
@@ -52,7 +53,7 @@ def document_of(receipt: Receipt) -> dict[str, Json]:
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers by their names in lower case, without what may be a secret."""
     return {
-        name: "***" if name == "cookie" or (looks_secret(name) and name not in SHOWN_ALL_THE_SAME) else value
+        name: MASK if name == "cookie" or (looks_secret(name) and name not in SHOWN_ALL_THE_SAME) else value
         for name, value in ((name.lower(), value) for name, value in headers.items())
     }
 

@@ -57,6 +57,8 @@ REFUSED: Final = [
     ('[[cohort]]\nname = "a"\n', ['config.toml:2 [[cohort]] "a" name: no run belongs to it: give run_ids']),
     ('[[cohort]]\nname = "a"\nrun_ids = ["1"]\nexpected = 2\n', ["config.toml:4", "counts runs that are not named"]),
     ('[[cohort]]\nname = "a"\nrun_name = "x*"\nquiet = 0\n', ["config.toml:4", "must be longer than 0"]),
+    ('[[cohort]]\nname = "a"\nrun_ids = ["1"]\nquiet = 60\n', ["config.toml:4", "nor run_ids alone"]),
+    ('[[cohort]]\nname = "a"\nrun_name = "x*"\nexpected = 2\nquiet = 60\n', ["config.toml:5", "not with expected"]),
     ('[[cohort]]\nname = "a"\nrun_nmae = "x*"\n', ["config.toml:3", "did you mean run_name?"]),
     ('[[cohort]]\nname = "a"\nrun_ids = ["x"]\n', ["config.toml:3", "expected a run id"]),
     # deadlines

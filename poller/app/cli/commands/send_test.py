@@ -36,6 +36,7 @@ async def send_test(
     from poller.clock import SystemClock
     from poller.core.deliveries import Delivery
     from poller.delivery.attempts import attempt
+    from poller.delivery.limits import Limit
     from poller.sinks.registry import opened_sink
     from poller.sinks.toolbox import Tools
 
@@ -49,7 +50,7 @@ async def send_test(
             for event in taken:
                 sent = event.without((*loaded.settings.privacy.omit, *settings.omit))
                 delivery = Delivery(0, settings.name, event.source, sent)
-                (outcome,) = await attempt(to, [delivery], [sent], settings.timeout.total_seconds())
+                (outcome,) = await attempt(to, [delivery], [sent], Limit(settings.timeout.total_seconds()))
                 failed += outcome.error is not None
                 verdict = "acknowledged" if outcome.error is None else "rejected" if outcome.rejected else "failed"
                 if json:
