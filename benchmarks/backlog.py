@@ -34,7 +34,7 @@ from poller.ports.records import Round
 from poller.sinks.file import FileSettings, FileSink
 from poller.sinks.toolbox import Tools
 from poller.store.store import SqliteStore
-from poller.telemetry import library_logging
+from poller.telemetry import configure_logging
 
 SINK: Final = "journal"
 GOAL_BYTES: Final = 200e6
@@ -139,5 +139,5 @@ async def _work(arguments: list[str]) -> Any:
 
 
 if __name__ == "__main__":
-    library_logging()
+    configure_logging()
     print(json.dumps(asyncio.run(_work(sys.argv[1:]))))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from poller.core.events import Event
 
@@ -30,8 +30,7 @@ class AttemptOutcome(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One event owed to one sink, claimed for sending.
 
     Within (sink, `lane`), see `lane_of`, the order of `event.position` is kept. `attempts` are those that
@@ -49,8 +48,7 @@ class Delivery:
     owed_since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """How an attempt ended: acknowledged, pending again with `due`, or dead with the `error` that tells why.
 
     `outcome` is of an attempt that did not go well; None where it did, or nothing was sent.

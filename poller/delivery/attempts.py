@@ -3,9 +3,8 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from poller.core.deliveries import Delivery
 from poller.core.errors import Partial, Rejected, Retry
@@ -19,8 +18,7 @@ LONGEST_ERROR: Final = 500
 """Characters of an error that are kept with a delivery."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Of one delivery: acknowledged if there is no `error`; never to be tried again if `rejected` or `expired`.
 
     What expired was not sent, and says nothing of the far end. `crowded` failed because it was too much at once.
@@ -44,7 +42,7 @@ async def attempt(sink: Sink, batch: Sequence[Delivery], events: Sequence[Event]
     outcomes = await _attempted(sink, batch, events, limit)
     failed = [place for place, outcome in enumerate(outcomes) if outcome.error is not None and not outcome.rejected]
     for place in failed[1:]:
-        outcomes[place] = replace(outcomes[place], beside=True)
+        outcomes[place] = outcomes[place]._replace(beside=True)
     return outcomes
 
 

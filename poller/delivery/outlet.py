@@ -32,13 +32,13 @@ from poller.ports.sinks import Sink
 
 log = structlog.get_logger("poller.delivery")
 
-AHEAD: Final = 512
+AHEAD: Final = 1024
 """Deliveries claimed beyond those being sent, so that sends do not wait for the record; bounds the memory of a sink."""
 LOW: Final = AHEAD // 4
 """With so few of them left the next are claimed."""
-UNSETTLED: Final = 512
+UNSETTLED: Final = 1024
 """Deliveries sent whose outcome is not stored yet: sends go on meanwhile, and what came together is stored together."""
-GATHER: Final = 0.01
+GATHER: Final = 0.02
 """Seconds that the first outcome waits for others to be stored with it, while there are sends that could bring them."""
 SLOW_SETTLING: Final = 0.25
 """Seconds of storing outcomes after which no send begins until they are stored."""
@@ -88,6 +88,7 @@ class OutletWorker:
         self._under_way: dict[int, Delivery] = {}
         self._ended: list[Outcome] = []
         self._senders = 0
+        self._sends = 0
         self._settling_since: float | None = None
         self._at_once = outlet.settings.concurrency * outlet.batch_size
         self._changed = anyio.Event()
@@ -229,6 +230,7 @@ class OutletWorker:
         try:
             with self.limits.of_this_task() as limit:
                 while batch is not None:
+                    self._sends = this = self._sends + 1
                     begun = self.clock.now()
                     outcomes = await self._send(batch, limit)
                     self._learn(outcomes, begun)
@@ -237,19 +239,22 @@ class OutletWorker:
                     batch = self._next_batch() if self._senders <= self.concurrency.allowed else None
                     if len(self._queue) == LOW:
                         self.wake()
-                    if batch is not None:
-                        await checkpoint()  # a sink that never waits must not keep all others from running
+                    if batch is not None and self._sends == this:
+                        await checkpoint()  # no other send has begun: a sink that never waits must not keep all waiting
         finally:
             self._senders -= 1
             self.wake()
 
     def _learn(self, outcomes: Sequence[Outcome], begun: datetime) -> None:
         """How many sends at once the far end bears."""
-        if any(outcome.crowded for outcome in outcomes):
+        too_much = went_well = False
+        for outcome in outcomes:
+            too_much = too_much or outcome.crowded
+            went_well = went_well or outcome.error is None
+        if too_much:
             self.concurrency = crowded(self.concurrency, self.clock.now(), begun)
-        else:
-            went_well = any(outcome.error is None for outcome in outcomes)
-            self.concurrency = acknowledged(self.concurrency) if went_well else self.concurrency
+        elif went_well:
+            self.concurrency = acknowledged(self.concurrency)
 
     async def _send(self, batch: Sequence[Delivery], limit: Limit) -> list[Outcome]:
         """Try a batch once; what is too old by now is not tried."""

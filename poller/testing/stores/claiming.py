@@ -1,6 +1,5 @@
 """Who is owed what, and which delivery comes next: order within a lane, and lanes that do not wait for each other."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 from poller.core.deliveries import DeliveryState
@@ -93,7 +92,7 @@ class ClaimPromises(Opened):
             await store.use_routes([Route("hook")], AT)
             await tell(store, sample_draft())
             (first,) = await store.claim("hook", now=AT, limit=1)
-            await store.settle([replace(later(first, AT), attempts=7, counted=4)])
+            await store.settle([later(first, AT)._replace(attempts=7, counted=4)])
             (again,) = await store.claim("hook", now=AT, limit=1)
             assert (again.attempts, again.counted) == (7, 4)
 

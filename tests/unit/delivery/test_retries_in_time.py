@@ -320,6 +320,7 @@ def test_a_rejection_shows_that_the_far_end_answers() -> None:
                 assert dispatcher.workers["hook"].judge.breaker.open
                 far_end.down = False
                 await until(lambda: len(sink.took) == 19, seconds=5 * MINUTE + 1)
+                await dispatcher.drained()
             assert await rig.owed() == 0
 
     virtually(body)
