@@ -56,3 +56,9 @@ def test_a_field_that_an_older_version_did_not_write_has_its_default() -> None:
 def test_times_keep_their_microseconds() -> None:
     assert decode_run(encode_run(KnownRun("7", since=AT))).since == AT
     assert AT.microsecond == 123456
+
+
+def test_a_hundred_thousand_runs_share_one_time_zone() -> None:
+    again = decode_run(encode_run(KnownRun("7", creation_time=AT, since=AT, seen_at=AT)))
+    times = (again.creation_time, again.since, again.seen_at)
+    assert all(at is not None and at.tzinfo is UTC for at in times)
