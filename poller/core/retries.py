@@ -53,14 +53,22 @@ def probe_wait(failures: int, jitter: float) -> timedelta:
 class Breaker:
     """Whether a sink is in an outage.
 
-    `failures` in a row; `open` while only probes are sent, the next one at `probe_at`; `successes` so far, by which a
-    delivery knows whether others have succeeded since its last attempt.
+    `failures` in a row; `open` while only probes are sent: so many `probes` have failed, and the next one goes at
+    `probe_at`, or is on its way (`probing`). `successes` so far, by which a delivery knows whether others have
+    succeeded since its last attempt.
     """
 
     failures: int = 0
     open: bool = False
     probe_at: datetime | None = None
     successes: int = 0
+    probes: int = 0
+    probing: bool = False
+
+
+def probed(breaker: Breaker) -> Breaker:
+    """A probe is on its way."""
+    return replace(breaker, probing=True)
 
 
 def succeeded(breaker: Breaker) -> Breaker:
@@ -69,12 +77,20 @@ def succeeded(breaker: Breaker) -> Breaker:
 
 
 def failed(breaker: Breaker, now: datetime, jitter: float, *, after: timedelta | None = None) -> Breaker:
-    """One more failure in a row. `after` is what the sink asked for (Retry-After); a probe waits 5 minutes at most."""
-    failures = breaker.failures + 1
-    if failures < OPENS_AFTER:
-        return replace(breaker, failures=failures)
-    wait = max(probe_wait(failures - OPENS_AFTER + 1, jitter), min(after or timedelta(0), LONGEST_PROBE))
-    return replace(breaker, failures=failures, open=True, probe_at=now + wait)
+    """One more failure in a row. `after` is what the sink asked for (Retry-After); a probe waits 5 minutes at most.
+
+    What was under way when it opened puts the next probe off only if the sink asks for that: a hiccup that many sends
+    have met is no longer than one that few have met.
+    """
+    breaker = replace(breaker, failures=breaker.failures + 1)
+    if breaker.failures < OPENS_AFTER:
+        return breaker
+    asked = min(after or timedelta(0), LONGEST_PROBE)
+    if breaker.open and not breaker.probing:
+        return replace(breaker, probe_at=max(breaker.probe_at or now, now + asked) if asked else breaker.probe_at)
+    probes = breaker.probes + breaker.probing
+    probe_at = now + max(probe_wait(probes + 1, jitter), asked)
+    return replace(breaker, open=True, probe_at=probe_at, probes=probes, probing=False)
 
 
 def may_send(breaker: Breaker, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from poller.core.deliveries import AttemptOutcome, Delivery, DeliveryState, Settlement
-from poller.core.retries import LONGEST_PROBE, OPENS_AFTER, WAITS, Breaker, failed, next_attempt, succeeded
+from poller.core.retries import LONGEST_PROBE, OPENS_AFTER, WAITS, Breaker, failed, next_attempt, probed, succeeded
 from poller.core.values import SinkSettings
 from poller.delivery.attempts import Outcome
 from poller.telemetry import Tally
@@ -41,6 +41,10 @@ class Judge:
         """In an outage, try the sink at once and not at the next probe's time."""
         if self.breaker.open:
             self.breaker = replace(self.breaker, probe_at=now)
+
+    def probe_sent(self) -> None:
+        """One delivery goes out to see whether the outage is over."""
+        self.breaker = probed(self.breaker)
 
     def settlements_of(self, outcomes: Sequence[Outcome], now: datetime) -> list[Settlement]:
         """What outcomes mean for their deliveries; what they mean for the sink is kept."""

@@ -1,5 +1,6 @@
 """What follows from a failed delivery: how long it waits, and when a sink is in an outage."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from poller.core.retries import (
     may_send,
     next_attempt,
     probe_wait,
+    probed,
     succeeded,
 )
 
@@ -74,9 +76,24 @@ def test_an_open_breaker_lets_probes_through_at_least_every_five_minutes() -> No
         assert not may_send(breaker, now)
         now = breaker.probe_at
         assert may_send(breaker, now)
-        breaker = failed(breaker, now, 1.0, after=timedelta(hours=1))
+        breaker = failed(probed(breaker), now, 1.0, after=timedelta(hours=1))
     closed = succeeded(breaker)
     assert (closed.open, closed.failures, closed.successes, may_send(closed, now)) == (False, 0, 4, True)
+
+
+def test_what_was_under_way_when_a_breaker_opened_does_not_put_off_its_probes() -> None:
+    breaker = Breaker()
+    for _ in range(OPENS_AFTER + 50):
+        breaker = failed(breaker, NOW, 1.0)
+    waits = []
+    for _ in range(4):
+        assert breaker.probe_at is not None
+        waits.append((breaker.probe_at - NOW).total_seconds())
+        breaker = failed(failed(probed(breaker), NOW, 1.0), NOW, 1.0)
+    assert waits == [0.5, 1, 2, 4]
+    asked = failed(breaker, NOW, 1.0, after=timedelta(seconds=90))
+    assert asked.probe_at == NOW + timedelta(seconds=90)
+    assert failed(asked, NOW, 1.0, after=timedelta(seconds=20)) == replace(asked, failures=asked.failures + 1)
 
 
 @pytest.mark.parametrize("after", [None, timedelta(seconds=90)])

@@ -326,6 +326,21 @@ def test_a_rejection_shows_that_the_far_end_answers() -> None:
     virtually(body)
 
 
+def test_a_hiccup_of_seconds_that_many_sends_meet_at_once_is_over_soon_after_it_ends() -> None:
+    async def body() -> None:
+        async with rigged(chance=lambda: 0.999) as rig:
+            far_end = FarEnd()
+            far_end.down = True
+            sink = ScriptedSink(far_end.answer)
+            async with rig.telling(outlet(sink)):
+                await rig.tell([draft for number in range(200) for draft in steps(str(number), 1)])
+                await anyio.sleep(4)
+                far_end.down = False
+                await until(lambda: len(sink.took) == 200, seconds=5)
+
+    virtually(body)
+
+
 def test_an_outage_of_one_sink_delays_no_other() -> None:
     async def body() -> None:
         async with rigged() as rig:
