@@ -174,7 +174,7 @@ class OutletWorker:
         self._state_read_at = now
         was_paused, self.paused_until = self.paused_until is not None, state.paused_until
         if self.paused_until is not None and not self.paused:
-            self.paused_until = None
+            was_paused, self.paused_until = True, None  # also by a resume of what was not paused: it ends at once
             await self.gate.insist(lambda: self.store.pause(self.name, None))
         if self.paused_until is not None and not was_paused:
             log.info("sink.paused", sink=self.name, until=stamp(self.paused_until))

@@ -36,7 +36,7 @@ def test_a_sink_is_paused_and_goes_on_beside_a_daemon(
     assert "paused until" in run("sinks").data
     assert run("sinks", "resume", "console").talk.strip() == "console goes on"
     daemon.wait_until(lambda: "completed" in told_of(daemon, run_id))
-    assert "is not paused" in run("sinks", "resume", "console").talk
+    assert "is not paused; what it is owed is tried at once" in run("sinks", "resume", "console").talk
 
 
 def test_what_cannot_be_is_said_in_one_line(emulator: RunningEmulator, start: Start, run: Run, config: Path) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import anyio
+import pytest
 
 from poller.core.deliveries import UNTIL_RESUMED, AttemptOutcome, DeliveryState
 from poller.core.errors import Rejected, Retry
@@ -135,8 +136,9 @@ def test_nothing_is_sent_to_a_sink_that_is_paused_and_all_of_it_in_order_afterwa
     virtually(body)
 
 
-def test_a_sink_that_goes_on_is_tried_at_once_also_in_an_outage() -> None:
-    """Probes come up to five minutes apart; who ends a pause does not wait for the next one."""
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_sink_that_goes_on_is_tried_at_once_also_in_an_outage(paused: bool) -> None:
+    """Probes come up to five minutes apart; who has mended the far end does not wait for the next one."""
 
     async def body() -> None:
         async with rigged() as rig:
@@ -150,11 +152,12 @@ def test_a_sink_that_goes_on_is_tried_at_once_also_in_an_outage() -> None:
             async with rig.telling(outlet(sink)) as dispatcher:
                 await rig.tell([*steps("1", 3), *steps("2", 3), *steps("3", 3), *steps("4", 3), *steps("5", 3)])
                 await until(lambda: dispatcher.workers["hook"].judge.breaker.open, 60 * MINUTE)
-                await rig.store.pause("hook", UNTIL_RESUMED)
+                if paused:
+                    await rig.store.pause("hook", UNTIL_RESUMED)
                 await anyio.sleep(3)
                 assert sink.took == []
                 down, resumed = False, anyio.current_time()
-                await rig.store.pause("hook", None)
+                await rig.store.pause("hook", None if paused else rig.clock.now())
                 await until(lambda: len(sink.took) == 15)
                 first = next(at for at, _ in sink.tried if at >= resumed)
                 assert first - resumed <= 5

@@ -88,6 +88,8 @@ async def pause(
 async def resume(sink: SinkName, /, *, config: ConfigPath = None, out: Out) -> ExitCode:
     """End a pause: all that a sink is owed is sent, in order. A daemon that runs notices within two seconds.
 
+    A sink that is not paused, but fails, is tried at once, and not when its wait is over.
+
     **Examples**
 
     `omics-poller sinks resume lims -c config.toml`
@@ -96,12 +98,11 @@ async def resume(sink: SinkName, /, *, config: ConfigPath = None, out: Out) -> E
 
     from poller.app.cli.records import open_record
 
+    now = datetime.now(UTC)
     async with open_record(config) as record:
-        if not (await record.sink(sink)).paused(datetime.now(UTC)):
-            out.say(f"{sink} is not paused")
-            return ExitCode.OK
-        await record.store.pause(sink, None)
-    out.say(f"{sink} goes on")
+        paused = (await record.sink(sink)).paused(now)
+        await record.store.pause(sink, None if paused else now)
+    out.say(f"{sink} goes on" if paused else f"{sink} is not paused; what it is owed is tried at once")
     return ExitCode.OK
 
 
