@@ -152,8 +152,8 @@ class SqliteFile:
 
     def _open(self) -> "_Opened":
         with explained(self.location):
-            if not self.path.parent.is_dir():
-                raise StoreUnavailable(f"{self.location} cannot be made: there is no directory {self.path.parent}")
+            if (problem := obstacle(self.path)) is not None:
+                raise StoreUnavailable(problem)
             if not self.path.exists():
                 # SQLite gives -wal and -shm the mode of the main file.
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -263,6 +263,13 @@ def _connector(database: str, *, timeout: float = 0) -> Callable[[], sqlite3.Con
         )
 
     return connect
+
+
+def obstacle(path: Path) -> str | None:
+    """Why no record can be at a path, as far as a look shows; None if one can."""
+    if path.is_dir():
+        return f"{path} is a directory, and a record is a file"
+    return None if path.parent.is_dir() else f"{path} cannot be made: there is no directory {path.parent}"
 
 
 def _pragmas(*pragmas: str) -> Callable[[sqlite3.Connection, Any], None]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from poller.core.errors import ConfigError
 from poller.ports.store import Store
+from poller.store.engines import obstacle
 from poller.store.store import SqliteStore
 
 
@@ -22,6 +23,11 @@ def open_store(url: str, *, directory: Path) -> Store:
             " sqlite:// (in memory)"
         )
     return SqliteStore(None if in_memory(url) else directory / rest.removeprefix("/"))
+
+
+def no_place(url: str, *, directory: Path) -> str | None:
+    """Why the record of such a URL cannot be where it says, as far as a look shows; None if it can."""
+    return None if in_memory(url) else obstacle(directory / url.partition("://")[2].removeprefix("/"))
 
 
 def in_memory(url: str) -> bool:

@@ -69,6 +69,13 @@ def test_check_says_what_would_work(emulator: RunningEmulator, run: Run, config:
     assert found["sink console"]["verdict"] == "not tried"
 
 
+def test_check_warns_of_a_record_that_cannot_be_where_it_is_to_be(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[store]\nurl = "sqlite:///nowhere/x.db"\n')
+    ended = run("check", "-c", "mine.toml")
+    assert ended.code == 0
+    assert f"there is no directory {tmp_path}/nowhere; `run` would not start here" in ended.data
+
+
 def test_check_says_what_a_missing_permission_costs(emulator: RunningEmulator, run: Run, config: Path) -> None:
     emulator.add_fault(Fault(kind="error", operation="ListRuns", code="AccessDeniedException"))
     ended = run("check", "-c", str(config), "--probe")

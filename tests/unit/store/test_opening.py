@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from poller.core.errors import ConfigError, StoreUnavailable
-from poller.store.opening import open_store
+from poller.store.opening import no_place, open_store
 from poller.store.store import SqliteStore
 from poller.testing.stores.samples import AT, SCOPE, sample_draft, sample_run, tell
 
@@ -32,6 +32,21 @@ def contents(directory: Path) -> bytes:
 )
 def test_a_url_means_one_place(url: str, location: str) -> None:
     assert open_store(url, directory=Path("/etc/poller")).location == location
+
+
+def test_where_no_record_can_be_is_seen_without_opening_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    said = no_place("sqlite:///nowhere/record.db", directory=tmp_path)
+    assert said == f"{tmp_path}/nowhere/record.db cannot be made: there is no directory {tmp_path}/nowhere"
+    assert no_place("sqlite:///data", directory=tmp_path) == f"{tmp_path}/data is a directory, and a record is a file"
+    for fine in ("sqlite:///record.db", "sqlite:///data/record.db", f"sqlite:///{tmp_path}/data/x.db", "sqlite://"):
+        assert no_place(fine, directory=tmp_path) is None
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "data"]
+
+
+async def test_a_directory_is_no_record(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="is a directory, and a record is a file"):
+        await SqliteStore(tmp_path).open()
 
 
 @pytest.mark.parametrize(

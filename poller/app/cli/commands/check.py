@@ -84,12 +84,15 @@ async def check(
     from poller.app.build import configured_scopes
     from poller.settings.checks import warnings
     from poller.settings.sinks import sink_warnings
+    from poller.store.opening import no_place
 
     loaded = load_configuration(config, aws)
     doubts = [*warnings(loaded.settings), *sink_warnings(loaded.settings.sinks, loaded.directory, datetime.now(UTC))]
     findings = [Finding("configuration", "ok", str(loaded.path))]
     findings += [Finding("configuration", "warning", text) for text in doubts]
     if not probe:
+        if (problem := no_place(loaded.settings.store.url, directory=loaded.directory)) is not None:
+            findings.append(Finding("record", "warning", f"{problem}; `run` would not start here"))
         findings += await _unmade(loaded)
     findings += _watches(loaded.settings)
     scopes: list[ConfiguredScope] = []
