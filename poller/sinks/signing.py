@@ -6,7 +6,7 @@ without a gap.
 
 import base64
 import binascii
-import hashlib
+import hmac
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
@@ -41,38 +41,22 @@ class Signer:
     """Signs with each of some secrets."""
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        self._keyed = [_Keyed(signing_key(secret.get_secret_value())) for secret in secrets]
+        # a key that is set up once: half of what a signature costs
+        self._keyed = [hmac.new(signing_key(secret.get_secret_value()), digestmod="sha256") for secret in secrets]
 
     def headers(self, identity: str, at: int, body: bytes) -> dict[str, str]:
         """The headers of one attempt, made at `at` (seconds since 1970); without a secret no signature."""
         headers = {"webhook-id": identity, "webhook-timestamp": str(at)}
         if self._keyed:
             content = b"%b.%d.%b" % (identity.encode(), at, body)
-            headers["webhook-signature"] = " ".join(["v1," + keyed.signature(content) for keyed in self._keyed])
+            headers["webhook-signature"] = " ".join(_signature(keyed, content) for keyed in self._keyed)
         return headers
 
 
-class _Keyed:
-    """HMAC-SHA256 (RFC 2104) with one key, of which the first block of either hash is made once.
-
-    In the midst of sends it takes two thirds of the time of a copied `hmac.HMAC`, and that is what signing costs most.
-    """
-
-    BLOCK: Final = 64
-
-    def __init__(self, key: bytes) -> None:
-        if len(key) > self.BLOCK:
-            key = hashlib.sha256(key).digest()
-        block = key.ljust(self.BLOCK, b"\0")
-        self._inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in block))
-        self._outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in block))
-
-    def signature(self, content: bytes) -> str:
-        """The code of `content`, in base64."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(content)
-        outer.update(inner.digest())
-        return base64.b64encode(outer.digest()).decode()
+def _signature(keyed: hmac.HMAC, content: bytes) -> str:
+    signing = keyed.copy()
+    signing.update(content)
+    return "v1," + base64.b64encode(signing.digest()).decode()
 
 
 def _secret(secret: Secret) -> Secret:
