@@ -87,7 +87,7 @@ def failed(breaker: Breaker, now: datetime, jitter: float, *, after: timedelta |
         return breaker
     asked = min(after or timedelta(0), LONGEST_PROBE)
     if breaker.open and not breaker.probing:
-        return replace(breaker, probe_at=max(breaker.probe_at or now, now + asked) if asked else breaker.probe_at)
+        return replace(breaker, probe_at=max(breaker.probe_at or now, now + asked))
     probes = breaker.probes + breaker.probing
     probe_at = now + max(probe_wait(probes + 1, jitter), asked)
     return replace(breaker, open=True, probe_at=probe_at, probes=probes, probing=False)

@@ -42,12 +42,12 @@ class Limits:
     def of_this_task(self) -> Iterator[Limit]:
         """The limit of all sends that this task makes one after the other. Of use while `watch` runs."""
         limit = _WatchedLimit(self.seconds, self.clock)
-        self._of_tasks.add(limit)
-        try:
-            with limit.in_force():
-                yield limit
-        finally:
-            self._of_tasks.discard(limit)
+        with ExitStack() as stack:
+            limit.scope.__enter__()
+            stack.push(lambda *raised: limit.scope.__exit__(*raised))  # of the scope that it has by then
+            self._of_tasks.add(limit)
+            stack.callback(self._of_tasks.discard, limit)
+            yield limit
 
     async def watch(self) -> None:
         """Cancel what takes too long, until cancelled."""
@@ -69,17 +69,6 @@ class _WatchedLimit(Limit):
         super().__init__(seconds)
         self.clock = clock
         self.ends_at = math.inf
-
-    @contextmanager
-    def in_force(self) -> Iterator[None]:
-        """For as long as the task sends."""
-        with ExitStack() as stack:
-            self.scope.__enter__()
-            stack.push(self._left)
-            yield
-
-    def _left(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        return self.scope.__exit__(kind, error, trace)
 
     def __enter__(self) -> anyio.CancelScope:
         self.ends_at = self.clock.monotonic() + self.seconds

@@ -191,7 +191,8 @@ class OutletWorker:
             await self._give_back()
             if not self._under_way and may_send(self.judge.breaker, now):
                 self._queue += await self.gate.insist(lambda: self.store.probe(self.name))
-                self.judge.probe_sent()
+                if self._queue:
+                    self.judge.probe_sent()
             return
         if len(self._queue) <= LOW and len(self._under_way) < UNSETTLED:
             room = self._at_once + AHEAD - len(self._queue)

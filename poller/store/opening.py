@@ -22,14 +22,25 @@ def open_store(url: str, *, directory: Path) -> Store:
             f"{url}: not a record; write sqlite:///relative/to/the/configuration.db, sqlite:////absolute/path.db or"
             " sqlite:// (in memory)"
         )
-    return SqliteStore(None if in_memory(url) else directory / rest.removeprefix("/"))
+    return SqliteStore(_path(url, directory))
 
 
 def no_place(url: str, *, directory: Path) -> str | None:
     """Why the record of such a URL cannot be where it says, as far as a look shows; None if it can."""
-    return None if in_memory(url) else obstacle(directory / url.partition("://")[2].removeprefix("/"))
+    path = _path(url, directory)
+    return None if path is None else obstacle(path)
 
 
 def in_memory(url: str) -> bool:
     """Whether the record of a URL lives in the memory of the process that opens it, and no longer than that."""
-    return url.partition("://")[2].removeprefix("/") in ("", ":memory:")
+    return _place(url) in ("", ":memory:")
+
+
+def _path(url: str, directory: Path) -> Path | None:
+    """The file of a record; None of one in memory."""
+    return None if in_memory(url) else directory / _place(url)
+
+
+def _place(url: str) -> str:
+    """What a URL says behind `sqlite:///`."""
+    return url.partition("://")[2].removeprefix("/")

@@ -332,11 +332,14 @@ def test_a_hiccup_of_seconds_that_many_sends_meet_at_once_is_over_soon_after_it_
             far_end = FarEnd()
             far_end.down = True
             sink = ScriptedSink(far_end.answer)
-            async with rig.telling(outlet(sink)):
+            async with rig.telling(outlet(sink)) as dispatcher:
                 await rig.tell([draft for number in range(200) for draft in steps(str(number), 1)])
                 await anyio.sleep(4)
+                assert dispatcher.workers["hook"].judge.breaker.open
                 far_end.down = False
                 await until(lambda: len(sink.took) == 200, seconds=5)
+                assert not dispatcher.workers["hook"].judge.breaker.open
+            assert sorted(sink.taken) == sorted(f"{number}/life/1" for number in range(200))
 
     virtually(body)
 
