@@ -67,9 +67,13 @@ class Parts:
             for scope, aws in zip(self.scopes, self.settings.aws, strict=True)
         ]
 
+    def described_cohorts(self) -> list[Cohort]:
+        """The cohorts of the configuration, with the runs that they name where these are by now."""
+        return [cohort_of(one, map(self._placed, map(run_name, one.run_ids))) for one in self.settings.cohort]
+
     def cohorts(self) -> list[Cohort]:
         """The cohorts of the configuration, and the batches that are followed: those of merged scopes in the first."""
-        found = [cohort_of(one, map(self._placed, map(run_name, one.run_ids))) for one in self.settings.cohort]
+        found = self.described_cohorts()
         for scope, watches in zip(self.scopes, watches_by_scope(self.settings), strict=True):
             batch_ids = dict.fromkeys(batch_id for watch in watches for batch_id in watch.batch_ids)
             found += [Cohort(batch_id, batch_id=batch_id, scope=scope.acting.name) for batch_id in batch_ids]
@@ -152,7 +156,10 @@ async def open_parts(
         for scope in scopes:
             scope.twins = twins
         dispatcher = Dispatcher(make_outlets(settings.sinks), foundation, instance=settings.daemon.instance)
-        yield Parts(settings, directory, foundation, scopes, dispatcher, make_outlets, twins)
+        parts = Parts(settings, directory, foundation, scopes, dispatcher, make_outlets, twins)
+        for scope in scopes:
+            scope.cohorts = parts.described_cohorts
+        yield parts
     finally:
         for service in services:
             await service.close()

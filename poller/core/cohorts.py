@@ -81,6 +81,11 @@ class Cohort:
         )
 
 
+def names_of(cohorts: Sequence[Cohort], data: Mapping[str, Json], scope: str | None) -> list[str]:
+    """The names of those that the run of an event fits, in their order."""
+    return [cohort.name for cohort in cohorts if cohort.takes(data, scope)]
+
+
 def state_after(event_type: str) -> str | None:
     """What an event of a run says of its member: `live`, or how it ended; None if it says nothing of that."""
     kind = event_type.removeprefix(RUN_PREFIX)

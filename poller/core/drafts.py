@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from poller.core.batches import BATCH_ENDS, BatchTransition
-from poller.core.cohorts import MOST_NAMED, Finished
+from poller.core.cohorts import MOST_NAMED, Cohort, Finished, names_of
 from poller.core.event_data import PollerData
 from poller.core.events import COHORT_FINISHED, POLLER_PREFIX, RUN_PREFIX, PollerKind, bytes_of, event_id, stamp
 from poller.core.runs import GroupFacts, GroupLimits, Json, Overdue, incarnation_of
@@ -71,17 +71,27 @@ class Draft:
         return bytes_of(body)
 
 
-def event_of(transition: Transition, place: Place, stored: Mapping[str, Json], *, include: Sequence[str] = ()) -> Draft:
+def event_of(
+    transition: Transition,
+    place: Place,
+    stored: Mapping[str, Json],
+    *,
+    include: Sequence[str] = (),
+    cohorts: Sequence[Cohort] = (),
+) -> Draft:
     """The draft that tells a transition.
 
     Args: `stored` are the fields of the run's last GetRun answer, by the service's names, for what the snapshot at
-    hand (a list item, or none) does not show. `include` names the private fields that the operator chose to send.
+    hand (a list item, or none) does not show. `include` names the private fields that the operator chose to send;
+    `cohorts` are those of which the event says whether the run fits them.
     """
     shown = transition.snapshot
     fields = {**stored, **(shown.fields if shown is not None else {})}
     source = place.source_of(transition.run_id)
     event_type = RUN_PREFIX + transition.kind
     data = _run_data(transition, place, fields)
+    if names := names_of(cohorts, data, place.scope):
+        data["cohorts"] = names
     for name in include:
         data[name] = fields.get(name)
     return Draft(

@@ -14,7 +14,7 @@ from poller.core.diagnosis_data import DiagnosisData
 from poller.core.runs import Json
 
 _ADDED_FIELDS: Final = frozenset(
-    {"evidence", "recovered_from", "replaced_by", "reappeared", "overdue", "diagnosis", "redacted"}
+    {"evidence", "recovered_from", "replaced_by", "reappeared", "overdue", "cohorts", "diagnosis", "redacted"}
 )
 """Members of `data` that are there only where they say something; all others are null, never missing."""
 
@@ -101,6 +101,7 @@ class RunData(BaseModel):
     replaced_by: str | None = Field(None, description="The uuid of the incarnation that has taken this one's id.")
     reappeared: bool | None = Field(None, description="True where the run had been given up before.")
     overdue: OverdueData | None = Field(None, description="For how long it is where it is, and how long it may be.")
+    cohorts: list[str] | None = Field(None, description="The [[cohort]] tables that the run fits, by name.")
     diagnosis: DiagnosisData | None = Field(None, description="Why it failed, as far as could be found out.")
     redacted: list[str] | None = Field(None, description="Fields that are null because they were left out.")
 

@@ -22,6 +22,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "workflow": ("workflow_id", "workflow_name"),
     "group": ("run_group_id",),
     "batch": ("batch_id",),
+    "cohort": ("cohorts", "cohort"),
     "status": ("status",),
     "failure_reason": ("failure_reason",),
     "account": ("account_id",),
@@ -29,8 +30,8 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The key of a match -> the fields of `data` that it is held against; one that fits is enough."""
 _ANY_CASE: Final = frozenset({"status", "failure_reason"})
-_NOT_OF_BATCHES: Final = frozenset({"workflow", "group"})
-_OF_COHORTS: Final = frozenset({"name", "batch"})
+_NOT_OF_BATCHES: Final = frozenset({"workflow", "group", "cohort"})
+_OF_COHORTS: Final = frozenset({"name", "batch", "cohort"})
 _WITHOUT_STATUS: Final = frozenset(RUN_PREFIX + word for word in ("vanished", "unreachable", "replaced"))
 _STATUSES: Final[Mapping[str, tuple[str, ...]]] = {
     f"{RUN_PREFIX}overdue": ACTIVE,
@@ -67,6 +68,7 @@ class Match(BaseModel, extra="forbid", frozen=True):
     workflow: Globs | None = Field(None, description="Its workflow, by id or by name.")
     group: Globs | None = Field(None, description="Its run group, by id.")
     batch: Globs | None = Field(None, description="Its batch, by id.")
+    cohort: Globs | None = Field(None, description="A [[cohort]] that it fits, or that has finished, by name.")
     status: Globs | None = Field(None, description="Its status now, such as FAILED.")
     failure_reason: Globs | None = Field(None, description="Its code of a failure, such as RUN_TASK_FAILED.")
     account: Globs | None = Field(None, description="Its account, by id.")
@@ -118,11 +120,16 @@ def _misfit(key: str, values: tuple[str, ...], data: Mapping[str, Json]) -> str 
         known = tags.get(key.removeprefix("tags.")) if isinstance(tags, Mapping) else None
         found = [] if known is None else [known]
     else:
-        found = [data[name] for name in _FIELDS[key] if data.get(name) is not None]
+        found = [one for name in _FIELDS[key] for one in _values(data.get(name))]
     if any(_fits(key, values, str(value)) for value in found):
         return None
     is_now = ", ".join(map(_quoted, found)) if found else "not known"
     return f"{key} is {is_now}, {_not(values)}"
+
+
+def _values(value: Json) -> list[Json]:
+    """What a field says: nothing, one value, or several."""
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _fits(key: str, values: tuple[str, ...], found: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from poller.core.cohorts import Cohort
 from poller.core.diagnosis import FAILED
 from poller.core.drafts import Draft, batch_event, event_of
 from poller.core.events import Event, short_type
@@ -23,11 +24,18 @@ _LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
 class Commits:
     """The transactions of one scope.
 
-    Args: `diagnoses` learns of runs that failed; `include` names the private fields to keep and send.
+    Args: `diagnoses` learns of runs that failed; `include` names the private fields to keep and send; of `cohorts` each
+    event says whether its run fits them.
     """
 
     def __init__(
-        self, foundation: Foundation, knowledge: Knowledge, diagnoses: Diagnoses, include: Sequence[str] = ()
+        self,
+        foundation: Foundation,
+        knowledge: Knowledge,
+        diagnoses: Diagnoses,
+        *,
+        include: Sequence[str] = (),
+        cohorts: Sequence[Cohort] = (),
     ) -> None:
         self.store = foundation.store
         self.gate = foundation.gate
@@ -36,6 +44,7 @@ class Commits:
         self.tally = foundation.tally
         self.diagnoses = diagnoses
         self.include = include
+        self.cohorts = cohorts
         self.scope = knowledge.scope
         self.access = knowledge.access
         self.batches = knowledge.batches
@@ -95,7 +104,7 @@ class Commits:
             if one.snapshot is None or not one.snapshot.full:
                 candidates = (stored.get(one.run_id, {}), work.snapshots.get(one.run_id, {}))
                 fields = next((each for each in candidates if one.uuid and each.get("uuid") == one.uuid), {})
-            drafts.append(event_of(one, self.access.place, fields, include=self.include))
+            drafts.append(event_of(one, self.access.place, fields, include=self.include, cohorts=self.cohorts))
         return drafts + [batch_event(one, self.access.place) for one in work.batch_transitions]
 
 

@@ -9,6 +9,7 @@ from typing import assert_never
 
 import anyio
 
+from poller.core.cohorts import Cohort
 from poller.core.planner import GetRunLook, ListLook
 from poller.core.runs import Json, KnownRun
 from poller.core.sight import Cause
@@ -42,8 +43,8 @@ from poller.ports.records import ScopeState
 class Rounds:
     """The one way in which a scope comes to know more.
 
-    Args: `include` names the private fields to keep and send; `rates` tells the learned calls per second; `diagnoses`
-    learns of runs that failed.
+    Args: `rates` tells the learned calls per second; `diagnoses` learns of runs that failed; `include` and `cohorts`
+    are for what is told (`Commits`).
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Rounds:
         waiters: Waiters,
         diagnoses: Diagnoses,
         include: Sequence[str] = (),
+        cohorts: Sequence[Cohort] = (),
     ) -> None:
         self.store = foundation.store
         self.gate = foundation.gate
@@ -70,7 +72,7 @@ class Rounds:
         self.listings = Listings(foundation, knowledge)
         self.verdicts = Verdicts(knowledge.ladders, knowledge.partings, self.access)
         self.diagnoses = diagnoses
-        self.commits = Commits(foundation, knowledge, diagnoses, include)
+        self.commits = Commits(foundation, knowledge, diagnoses, include=include, cohorts=cohorts)
         self._one_at_a_time = anyio.Lock()
 
     # --- answers ---------------------------------------------------------------------------------------------------

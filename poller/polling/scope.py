@@ -3,7 +3,7 @@
 A life ends by a crash, or where other watches, other terms or a twin (`twins.py`) ask for another one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import anyio
@@ -12,6 +12,7 @@ from anyio.abc import TaskStatus
 
 from poller.core.cadence import Pace
 from poller.core.claims import Claims
+from poller.core.cohorts import Cohort
 from poller.core.diagnosis import NO_DIAGNOSIS, DiagnosisTerms
 from poller.core.drafts import Place
 from poller.core.overdue import NO_TERMS, Terms
@@ -43,8 +44,9 @@ class Scope:
     """One account and region: what is followed in it, and the loop that follows.
 
     Args: `rules` say what is followed, one for each `[[watch]]`; `terms` say when a run is overdue, `diagnosis` what is
-    asked about one that failed. Where there are several scopes `twins` is set, too: one that proves to be the same
-    account and region as an earlier one rests with that, its `keeper`, as one of its `guests`.
+    asked about one that failed. `cohorts` gives those that events name, as things stand when a life begins. Where there
+    are several scopes `twins` is set, too: one that proves to be the same account and region as an earlier one rests
+    with that, its `keeper`, as one of its `guests`.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Scope:
         self.terms = terms
         self.diagnosis = diagnosis
         self.include = include
+        self.cohorts: Callable[[], Sequence[Cohort]] = tuple
         self.rounds: Rounds | None = None
         self._looks: Looks | None = None
         self._signals = Signals()
@@ -192,6 +195,7 @@ class Scope:
             waiters=self._waiters,
             diagnoses=diagnoses,
             include=self.include,
+            cohorts=self.cohorts(),
         )
         if first_start:
             await rounds.keep_state()  # a run that is created from now on is told, whatever befalls us before a look

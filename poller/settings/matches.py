@@ -72,6 +72,12 @@ def no_such_values(table: Match, settings: Settings) -> Iterator[str]:
         for value in getattr(table, key) or ():
             if not is_glob(value) and not RUN_ID.fullmatch(value):
                 yield f'{key}: "{value}" fits none, {what} is named by its id of 1 to 18 digits'
+    cohorts = [cohort.name for cohort in settings.cohort]
+    for name in table.cohort or ():
+        if name not in cohorts and not is_glob(name) and not RUN_ID.fullmatch(name):  # a batch is called by its id
+            near = difflib.get_close_matches(name, cohorts, n=1)
+            meant = f'did you mean "{near[0]}"?' if near else f"there is {' and '.join(cohorts) or 'none'}"
+            yield f'cohort: no [[cohort]] is called "{name}"; {meant}'
     for account in table.account or ():
         if not is_glob(account) and not (account.isdecimal() and len(account) == 12):
             yield f'account: "{account}" fits none, an account has 12 digits'

@@ -142,6 +142,7 @@ def _run_facts(data: Mapping[str, Json]) -> Facts:
     yield "Workflow", _workflow(data)
     yield "Run group", data.get("run_group_id")
     yield "Batch", data.get("batch_id")
+    yield "Cohort", ", ".join(data.get("cohorts") or ())
     yield from _place_and_tags(data)
 
 

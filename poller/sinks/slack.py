@@ -22,7 +22,7 @@ from poller.ports.sinks import Preview, Toolbox
 from poller.sinks.answers import CROWDED, retry_after, whole
 from poller.sinks.shown import hidden_texts, shown
 from poller.sinks.slack_blocks import payload_of, root_payload
-from poller.sinks.slack_threads import TAGS, Threads, thread_of
+from poller.sinks.slack_threads import COHORT, TAGS, Threads, thread_of
 
 ANSWER_LIMIT: Final = 256 * 1024
 """Bytes of an answer that are read: chat.postMessage repeats the message."""
@@ -49,7 +49,7 @@ HINTS: Final[Mapping[str, str]] = {
     "invalid_auth": "the token is not valid",
     "missing_scope": "the app needs the scope chat:write",
 }
-_THREAD_BY: Final = r"^(none|batch_id|run_group_id|workflow_id|run_id|tags\..+)$"
+_THREAD_BY: Final = r"^(none|cohort|batch_id|run_group_id|workflow_id|run_id|tags\..+)$"
 
 
 def _url(url: Secret) -> Secret:
@@ -77,9 +77,10 @@ class SlackSettings(SinkSettings, hide_input_in_errors=True):
     )
     channel: str | None = Field(None, min_length=1, description="Channel that the bot posts to: its id, or #name.")
     thread_by: str = Field(
-        "batch_id",
+        COHORT,
         pattern=_THREAD_BY,
-        description="What events of a thread share: batch_id, run_group_id, workflow_id, run_id, tags.NAME; or none.",
+        description="What events of a thread share: cohort (its [[cohort]], else its batch), batch_id, run_group_id,"
+        " workflow_id, run_id, tags.NAME; or none.",
     )
     threads_file: Path | None = Field(
         None, description="Where the beginnings of threads are kept; without it NAME.threads.json beside this file."

@@ -6,6 +6,7 @@ The file is for threads to go on after a restart. It is no record: without it a 
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,14 @@ import anyio.to_thread
 import structlog
 
 from poller.core.events import Event
+from poller.core.runs import Json
 
 log = structlog.get_logger("poller.sinks")
 
 MOST_THREADS: Final = 500
 """Threads that are kept; the oldest go first."""
+COHORT: Final = "cohort"
+"""Threads by what is waited for as one: the `[[cohort]]` of a run, else its batch."""
 _TITLES: Final = {"batch_id": "Batch", "run_group_id": "Run group", "workflow_id": "Workflow", "run_id": "Run"}
 TAGS: Final = "tags."
 _PLACE: Final = re.compile(r"arn:[^:]+:omics:(?P<region>[^:]+):(?P<account>\d{12}):")
@@ -28,9 +32,13 @@ _PLACE: Final = re.compile(r"arn:[^:]+:omics:(?P<region>[^:]+):(?P<account>\d{12
 def thread_of(event: Event, thread_by: str) -> str | None:
     """What an event shares with the others of its thread, as words: "Batch 7123456 of 123456789012, us-east-1".
 
-    Args: `thread_by` is a field of the data of events, or tags.NAME. None where the event does not have it.
+    Args: `thread_by` is a field of the data of events, tags.NAME, or cohort. None where the event does not have it.
     """
     data = event.data
+    if thread_by == COHORT:
+        if (name := _cohort_of(data)) is not None:
+            return f"Cohort {name}"
+        thread_by = "batch_id"
     tag = thread_by.removeprefix(TAGS) if thread_by.startswith(TAGS) else None
     value = data.get(thread_by) if tag is None else (data.get("tags") or {}).get(tag)
     if value in (None, ""):
@@ -40,6 +48,13 @@ def thread_of(event: Event, thread_by: str) -> str | None:
         f" of {place['account']}, {place['region']}" if place else f" of {data['region']}" if "region" in data else ""
     )
     return f"{_TITLES.get(thread_by, tag)} {value}{where}"
+
+
+def _cohort_of(data: Mapping[str, Json]) -> str | None:
+    """The first [[cohort]] that the run fits, or the one that has finished; a batch is none here."""
+    if names := data.get("cohorts"):
+        return str(names[0])
+    return str(data["cohort"]) if data.get("cohort") and not data.get("batch_id") else None
 
 
 class Threads:

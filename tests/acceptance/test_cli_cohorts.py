@@ -42,3 +42,7 @@ def test_a_cohort_is_told_once_over_a_kill(emulator: RunningEmulator, start: Sta
     assert isinstance(data, dict)
     assert (event["subject"], data["counts"]) == ("plate", {"completed": 2, "failed": 1})
     assert [one["run_id"] for one in data["not_completed"]] == [ids[1]]
+    lines = [json.loads(line) for daemon in (first, second, third) for line in daemon.data]
+    of_runs = [line for line in lines if line["type"].startswith("healthomics.run.")]
+    assert {line["subject"] for line in of_runs if line["data"].get("cohorts") == ["plate"]} == set(ids)
+    assert {line["subject"] for line in of_runs if "cohorts" not in line["data"]} == {other, canary}

@@ -61,6 +61,8 @@ def made_up_data(sample: Event, said: Mapping[str, Json]) -> dict[str, Json]:
     """The `data` of an event that there is none of yet: what is said of it, and what its type tells."""
     kept = {name: sample.data.get(name) for name in ("status", "subject") if name in sample.data}
     unknown: dict[str, Json] = dict.fromkeys(sample.data)
+    if sample.run_id is not None:
+        unknown["cohorts"] = None  # no sample has it, and a match may ask for it
     return unknown | kept | {name: value for name, value in said.items() if value is not None and name in unknown}
 
 

@@ -211,7 +211,9 @@ async def test_two_tables_of_one_account_are_one_scope_and_say_so(
         stages.two = stages.one
         run_ids = [stages.one.start_run(quick_life()) for _ in range(2)]
         stages.configure(
-            watch("lab", f'run_ids = ["{run_ids[0]}"]') + watch("clinic", f'run_ids = ["{run_ids[1]}"]'),
+            watch("lab", f'run_ids = ["{run_ids[0]}"]')
+            + watch("clinic", f'run_ids = ["{run_ids[1]}"]')
+            + f'[[cohort]]\nname = "plate"\nrun_ids = ["clinic:{run_ids[1]}"]\n',
             first='profile = "AKLAB"',
             second='profile = "AKAGAIN"',
         )
@@ -225,6 +227,8 @@ async def test_two_tables_of_one_account_are_one_scope_and_say_so(
             assert await parts.foundation.store.live_runs("clinic") == []
     for run_id in run_ids:
         assert len(stages.kinds(run_id, ONE)) == len(set(stages.kinds(run_id, ONE)))
+    cohorts = {event["subject"]: event["data"].get("cohorts") for event in stages.told()}
+    assert [cohorts[run_id] for run_id in run_ids] == [None, ["plate"]], "named by the scope that rests"
 
 
 # --- reload -----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from poller.core.cohorts import LIVE, Cohort, Progress, has_finished, state_after
+from poller.core.cohorts import LIVE, Cohort, Progress, has_finished, names_of, state_after
 from poller.core.runs import RunName
 from poller.core.samples import SAMPLE_TYPES, sample_event
 
@@ -46,6 +46,17 @@ RUN = {
 )
 def test_a_run_belongs_that_is_named_or_passes_all_that_is_asked(cohort: Cohort, belongs: bool) -> None:
     assert cohort.takes(RUN, "lab") is belongs
+
+
+def test_those_that_a_run_fits_are_named_in_their_order() -> None:
+    cohorts = [
+        Cohort("late", tags=(("plate", "7"),)),
+        Cohort("other", name_glob="other*"),
+        Cohort("early", named=frozenset({RunName("1234567", scope="lab")})),
+    ]
+    assert names_of(cohorts, RUN, "lab") == ["late", "early"]
+    assert names_of(cohorts, RUN, "clinic") == ["late"]
+    assert names_of([], RUN, "lab") == []
 
 
 def test_a_cohort_that_is_described_otherwise_is_another_one() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
+from poller.core.cohorts import Cohort
 from poller.core.drafts import Draft, Place, event_of, poller_event
 from poller.core.endings import vanish
 from poller.core.event_data import CloudEvent, PollerData
@@ -187,6 +188,18 @@ def test_replaced_and_reappeared_are_told_in_the_data() -> None:
     data = valid(draft_of(replace(one, replaced_by="uuid-b", reappeared=True)).to_json(1))["data"]
     assert list(data)[-2:] == ["replaced_by", "reappeared"]
     assert (data["replaced_by"], data["reappeared"]) == ("uuid-b", True)
+
+
+def test_the_cohorts_that_a_run_fits_are_told_and_of_others_nothing() -> None:
+    _, one = failed()
+    cohorts = [Cohort("x", tags=(("project", "x"),)), Cohort("y", tags=(("project", "y"),))]
+    data = valid(event_of(one, PLACE, {}, cohorts=cohorts).to_json(1))["data"]
+    assert (list(data)[-1], data["cohorts"]) == ("cohorts", ["x"])
+    assert list(event_of(one, PLACE, {}, cohorts=cohorts[1:]).data) == KEYS
+    gone = vanish(
+        observe(KnownRun("7830534"), Snapshot("7830534", "RUNNING", True, CREATED, CREATED)).known, STOPPED, ()
+    )
+    assert event_of(gone.transitions[0], PLACE, FIELDS, cohorts=cohorts).data["cohorts"] == ["x"], "by what is stored"
 
 
 def test_a_run_that_had_not_begun_has_no_start_whatever_is_stored_by_now() -> None:

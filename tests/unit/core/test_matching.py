@@ -23,6 +23,7 @@ FAILED = sample_event(
     workflow_name="rnaseq",
     run_group_id="9938959",
     batch_id="7123456",
+    cohorts=["plate-7", "nightly"],
 )
 
 
@@ -57,6 +58,9 @@ def takes(event: Any, *tables: Match, events: tuple[str, ...] | None = None) -> 
         ({"group": "9938959"}, True),
         ({"group": "9938958"}, False),
         ({"batch": "7123456"}, True),
+        ({"cohort": "nightly"}, True),
+        ({"cohort": ["plate-8", "plate-*"]}, True),
+        ({"cohort": "plate"}, False),
         ({"status": "FAILED"}, True),
         ({"status": "failed"}, True),
         ({"status": ["COMPLETED", "CANCELLED"]}, False),
@@ -83,7 +87,7 @@ def test_a_match_narrows_what_events_take_and_widens_nothing() -> None:
 
 def test_what_is_not_known_does_not_fit() -> None:
     unread = sample_event("unreachable", name=None, tags=None, workflow_id=None, workflow_name=None)
-    for keys in ({"name": "*"}, {"tags": {"project": "*"}}, {"workflow": "*"}, {"status": "*"}):
+    for keys in ({"name": "*"}, {"tags": {"project": "*"}}, {"workflow": "*"}, {"status": "*"}, {"cohort": "*"}):
         assert not takes(unread, match(**keys))
     assert takes(unread, match(region="us-east-1"))
 
@@ -106,7 +110,9 @@ def test_batches_and_cohorts_are_matched_by_what_they_have() -> None:
     batch, cohort = sample_event("batch.processed"), sample_event("cohort.finished", cohort="night-1")
     assert takes(batch, match(batch="7123456", tags={"project": "example"}, status="PROCESSED"))
     assert not takes(batch, match(workflow="*"))
+    assert not takes(batch, match(cohort="*"))
     assert takes(cohort, match(name="night-*"))
+    assert takes(cohort, match(cohort="night-1"))
     assert not takes(cohort, match(tags={"project": "*"}))
 
 
@@ -116,6 +122,9 @@ def test_it_says_why_not() -> None:
         'match: name is "lab-7", not "clinic-*", and tags.project is "x", none of "y", "z", '
         'and tags.stage is not known, not "*"'
     )
+    of_cohorts = Route("a", match=(match(cohort="plate-8"),))
+    said = 'match: cohort is "plate-7", "nightly", not "plate-8"'
+    assert of_cohorts.why_not(FAILED.type, FAILED.data) == said
     several = Route("a", match=(match(workflow="dna"), match(group="1")))
     assert several.why_not(FAILED.type, FAILED.data) == (
         'none of its 2 match fits: workflow is "4074992", "rnaseq", not "dna"; or group is "9938959", not "1"'
@@ -155,6 +164,7 @@ TABLES = st.fixed_dictionaries(
         "tags": st.dictionaries(st.sampled_from(["p", "q"]), GLOBS, min_size=1),
         "workflow": GLOBS,
         "group": GLOBS,
+        "cohort": GLOBS,
         "region": GLOBS,
     },
 ).filter(bool)
@@ -166,7 +176,8 @@ DATA = st.fixed_dictionaries(
         "workflow_name": st.none() | WORDS,
         "run_group_id": st.none() | WORDS,
         "region": WORDS,
-    }
+    },
+    optional={"cohorts": st.none() | st.lists(WORDS, max_size=3)},
 )
 
 
@@ -177,6 +188,7 @@ def fits_by_the_words_of_the_docs(table: dict[str, Any], data: dict[str, Any]) -
         "name": [data["name"]],
         "workflow": [data["workflow_id"], data["workflow_name"]],
         "group": [data["run_group_id"]],
+        "cohort": data.get("cohorts") or [],
         "region": [data["region"]],
     }
     asked = [(said[key], value) for key, value in table.items() if key != "tags"]
@@ -208,6 +220,7 @@ def test_any_match_agrees_with_its_description(tables: list[dict[str, Any]], dat
             "failure_reason": st.sampled_from(["RUN_TASK_FAILED", "*"]),
             "workflow": st.just("*"),
             "group": st.just("*"),
+            "cohort": st.just("*"),
             "name": st.just("*"),
             "tags": st.just({"project": "*"}),
         },

@@ -21,6 +21,7 @@ name = "a"
 type = "topic"
 topic_arn = "arn:aws:sns:x"
 """
+COHORT: Final = '[[cohort]]\nname = "plate-7"\nrun_name = "plate-7-*"\n'
 REST: Final = '[[sinks]]\nname = "all"\ntype = "topic"\ntopic_arn = "arn:aws:sns:x"\n'
 
 
@@ -80,6 +81,12 @@ def test_the_names_of_other_tables_lead_to_the_keys_of_a_match(word: str, key: s
         ),
         ("match = { group = 'oncology' }", 'match group: "oncology" fits none, a run group is named by its id of 1'),
         ("match = { batch = ['7123456', 'b'] }", 'match batch: "b" fits none'),
+        (
+            f"match = {{ cohort = 'plate-8' }}\n{COHORT}",
+            'match cohort: no [[cohort]] is called "plate-8"; did you mean "plate-7"?',
+        ),
+        (f"match = {{ cohort = 'x' }}\n{COHORT}", 'match cohort: no [[cohort]] is called "x"; there is plate-7'),
+        ("match = { cohort = 'x' }", 'match cohort: no [[cohort]] is called "x"; there is none'),
         ("match = { account = '12345' }", 'match account: "12345" fits none, an account has 12 digits'),
         ("match = { region = 'eu-*' }", "match region: only us-east-1 is asked"),
         (
@@ -116,6 +123,7 @@ def test_what_can_never_fit_is_warned_of(load: Load, written: str, said: str) ->
     [
         "match = { name = 'x', tags = { a = '*' }, workflow = 'y', group = '1*', account = '123456789012' }",
         "match = { failure_reason = ['run_task_failed', 'SOMETHING_NEW', 'OUT_*'] }",
+        f"match = {{ cohort = ['plate-7', 'nightly-*', '7123456'] }}\n{COHORT}",
         "match = { status = ['failed', 'PROCESSED'], region = 'us-*' }",
         "events = ['failed', 'vanished', 'blind']\nmatch = { name = 'x' }",
         "events = ['*']\nmatch = { status = 'FAILED' }",

@@ -42,6 +42,11 @@ def test_a_run_that_failed_says_what_happened_to_which_run_when_how_long_and_why
     assert message.body.splitlines()[-1] == message.link
 
 
+def test_a_run_says_what_it_belongs_to() -> None:
+    said = facts(message_of(sample_event("failed", batch_id="7123456", cohorts=["plate-7", "nightly"])))
+    assert (said["Batch"], said["Cohort"]) == ("7123456", "plate-7, nightly")
+
+
 @pytest.mark.parametrize("kind", SAMPLE_TYPES)
 def test_each_type_has_a_title_of_its_own_that_names_what_it_is_about(kind: str) -> None:
     event = sample_event(kind)

@@ -141,6 +141,18 @@ async def test_what_belongs_to_a_batch_is_one_thread_and_the_end_of_the_batch_is
     assert "thread_ts" not in alone
 
 
+async def test_a_cohort_is_one_thread_and_its_end_is_seen_outside(tools: Tools) -> None:
+    """Also of runs whose tags are left out, which may be what the cohort goes by."""
+    runs = [sample_event("failed", run_id=str(number), cohorts=["plate-7"]).without(["tags"]) for number in (1, 2)]
+    async with bot(tools) as (sink, api):
+        await sink.send([*runs, sample_event("cohort.finished", cohort="plate-7"), EVENT])
+    root, one, two, finished, alone = api.posted
+    assert root["text"] == "Cohort plate-7"
+    assert {reply["thread_ts"] for reply in (one, two, finished)} == {root["ts"]}
+    assert [bool(reply.get("reply_broadcast")) for reply in (one, two, finished)] == [0, 0, 1]
+    assert "thread_ts" not in alone
+
+
 async def test_sends_at_the_same_time_begin_one_thread(tools: Tools) -> None:
     async with bot(tools) as (sink, api), anyio.create_task_group() as sending:
         for number in range(8):

@@ -27,6 +27,29 @@ def test_the_runs_of_a_batch_and_the_batch_itself_are_one_thread() -> None:
     assert thread_of(sample_event("cohort.finished"), "batch_id") is None
 
 
+def test_the_runs_of_a_cohort_and_its_end_are_one_thread_wherever_they_are() -> None:
+    run = sample_event("failed", cohorts=["plate-7", "nightly"], batch_id="7123456", region="eu-west-1")
+    assert thread_of(run, "cohort") == thread_of(sample_event("cohort.finished", cohort="plate-7"), "cohort")
+    assert thread_of(run, "cohort") == "Cohort plate-7", "the first of the configuration"
+    assert thread_of(run.without(["tags", "name"]), "cohort") == "Cohort plate-7"
+    assert thread_of(run, "batch_id") == WORDS
+
+
+def test_by_cohort_a_batch_is_a_thread_too_and_other_runs_have_none() -> None:
+    batch = sample_event("batch.processed")
+    ended = json.loads(sample_event("cohort.finished", cohort="7123456", batch_id="7123456").body)
+    for event in (
+        sample_event("failed", batch_id="7123456"),
+        batch,
+        Event(json.dumps(ended | {"source": batch.source}).encode()),
+    ):
+        assert thread_of(event, "cohort") == WORDS
+    forgotten = sample_event("failed", cohorts=None)
+    assert [thread_of(one, "cohort") for one in (sample_event("failed"), forgotten, sample_event("blind"))] == [
+        None
+    ] * 3
+
+
 def test_before_the_account_is_known_the_region_tells_batches_apart() -> None:
     run = json.loads(sample_event("failed", batch_id="7123456").body) | {"source": "urn:healthomics:us-east-1:run/1"}
     assert thread_of(Event(json.dumps(run).encode()), "batch_id") == "Batch 7123456 of us-east-1"

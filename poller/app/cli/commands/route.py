@@ -30,6 +30,7 @@ class MadeUp:
     workflow: Annotated[str | None, Parameter(help="Its workflow: an id, or a name.")] = None
     group: Annotated[str | None, Parameter(help="Its run group.")] = None
     batch: Annotated[str | None, Parameter(help="Its batch.")] = None
+    cohort: Annotated[str | None, Parameter(help="The cohort that it fits, or that has finished.")] = None
     status: Annotated[str | None, Parameter(help="Its status; default: as its type says.")] = None
     failure_reason: Annotated[str | None, Parameter(help="Its failure code.")] = None
     account: Annotated[str | None, Parameter(help="Its account; default: the one that is asked.")] = None
@@ -54,7 +55,8 @@ class MadeUp:
         only = settings.aws[0] if len(settings.aws) == 1 else None
         return {
             "name": self.name,
-            "cohort": self.name,
+            "cohort": self.cohort or self.name,
+            "cohorts": [self.cohort] if self.cohort else None,
             "tags": tags or None,
             "workflow_id": self.workflow if by_id else None,
             "workflow_name": None if by_id else self.workflow,
@@ -209,7 +211,7 @@ def _made_up(made_up: MadeUp, types: tuple[str, ...] | None, settings: "Settings
     from poller.settings.matches import no_such_values
 
     said = made_up.data(settings)
-    odd = ("status", "failure_reason", "group", "batch", "account", "region")
+    odd = ("status", "failure_reason", "group", "batch", "cohort", "account", "region")
     given = {key: value for key in odd if (value := getattr(made_up, key))}
     for sentence in no_such_values(Match.model_validate(given), settings) if given else ():
         out.say(f"--{sentence.replace('failure_reason', 'failure-reason', 1)}")
