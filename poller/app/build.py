@@ -74,8 +74,8 @@ class Parts:
     def cohorts(self) -> list[Cohort]:
         """The cohorts of the configuration, and the batches that are followed: those of merged scopes in the first."""
         found = self.described_cohorts()
-        for scope, watches in zip(self.scopes, watches_by_scope(self.settings), strict=True):
-            batch_ids = dict.fromkeys(batch_id for watch in watches for batch_id in watch.batch_ids)
+        for scope in self.scopes:
+            batch_ids = [batch_id for rule in scope.rules for batch_id in rule.batches]
             found += [Cohort(batch_id, batch_id=batch_id, scope=scope.acting.name) for batch_id in batch_ids]
         return list({one.key: one for one in found}.values())
 

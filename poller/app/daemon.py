@@ -84,9 +84,8 @@ async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] =
             await start_side_by_side(asking, parts.polling, foundation)
             asking.start_soon(keep_running, "tidy", partial(_keep_tidy, parts), foundation, name="tidy")
             asking.start_soon(keep_running, "heartbeat", partial(_beat, parts), foundation, name="heartbeat")
-            if parts.cohorts():
-                cohorts = Cohorts(parts.cohorts, foundation)
-                asking.start_soon(keep_running, "cohorts", cohorts.run, foundation, name="cohorts")
+            cohorts = Cohorts(parts.cohorts, foundation)
+            asking.start_soon(keep_running, "cohorts", cohorts.run, foundation, name="cohorts")
             ready()
             await stop.wait()
             log.info("daemon.stopping", grace_seconds=grace)

@@ -19,7 +19,8 @@ LOOK_EVERY: Final = 1.0
 class Cohorts:
     """Follows cohorts for ever.
 
-    Args: `which` gives the cohorts as things stand: two scopes may prove to be one, which a batch is then of.
+    Args: `which` gives the cohorts as things stand: a reload may bring a batch, and two scopes may prove to be one,
+    which a batch is then of.
     """
 
     def __init__(self, which: Callable[[], Sequence[Cohort]], foundation: Foundation) -> None:
@@ -38,8 +39,10 @@ class Cohorts:
     async def look(self) -> None:
         """Read what is new, and tell of the cohorts that have finished by now."""
         on, cohorts = self.foundation, self.which()
+        if not cohorts:
+            return
         last = await on.gate.insist(on.store.last_position)
-        if last != self._read_to:
+        if last != self._read_to or any(cohort.key not in self._progress for cohort in cohorts):
             followed = Followed(more=True)
             while followed.more:
                 followed = await on.gate.insist(lambda: on.store.follow_cohorts(cohorts))

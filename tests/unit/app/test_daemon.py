@@ -67,6 +67,18 @@ async def test_a_reload_applies_watches_and_sinks(stage: Stage) -> None:
     assert kinds(stage.sent("one.jsonl")) == ["running", "running"]
 
 
+async def test_the_end_of_a_batch_that_came_with_a_reload_is_told(stage: Stage) -> None:
+    stage.configure(file_sink("one"))
+    async with stage.running() as parts:
+        batch_id = stage.emulator.start_batch(2, quick_life())
+        stage.configure(file_sink("one"), watch=f'batch_ids = ["{batch_id}"]')
+        await reload(parts, stage.path, parts.settings)
+        await until(lambda: "finished" in kinds(stage.sent("one.jsonl")))
+        assert [cohort.batch_id for cohort in parts.cohorts()] == [batch_id]
+    (event,) = [event for line in stage.sent("one.jsonl") if "cohort" in (event := json.loads(line))["data"]]
+    assert (event["subject"], event["data"]["counts"]) == (batch_id, {"completed": 2})
+
+
 async def test_a_reload_applies_a_deadline_and_a_run_that_waits_is_explained(stage: Stage) -> None:
     stage.emulator.add_group("77", max_runs=1)
     first, second = (

@@ -65,6 +65,18 @@ async def test_the_last_end_is_told_with_how_all_ended() -> None:
         assert len(await told(rig)) == 1
 
 
+async def test_a_cohort_that_comes_once_all_is_on_record_is_told() -> None:
+    """As a batch does that a reload brings back."""
+    async with rigged() as rig:
+        which: list[Cohort] = [Cohort("other", named=frozenset({RunName("9")}))]
+        cohorts = Cohorts(lambda: which, follower(rig).foundation)
+        await rig.tell([step("1", 1, "completed"), step("2", 1, "failed")])
+        await cohorts.look()
+        which.append(NAMED)
+        await cohorts.look()
+        assert [event.subject for event in await told(rig)] == ["pair"]
+
+
 async def test_a_restart_tells_nothing_twice_also_once_the_event_was_dropped() -> None:
     async with rigged() as rig:
         await rig.tell([step("1", 1, "completed"), step("2", 1, "completed")])
