@@ -140,8 +140,10 @@ async def _keep_reloading(parts: Parts, loaded: Loaded, wanted: MemoryObjectRece
 async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
     """Apply `[watch]` and `[[sinks]]` of the file as it is now, both or neither; say what else needs a restart."""
     try:
-        new = load_settings(path).settings
-        outlets = parts.make_outlets(new.sinks)
+        loaded = load_settings(path)
+        new = loaded.settings
+        with loaded.placing_sinks():
+            outlets = parts.make_outlets(new.sinks)
     except PollerError as error:
         log.error("config.refused", path=str(path), error=str(error), then="the daemon goes on as it was")
         return current

@@ -3,7 +3,8 @@
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from poller.settings.reading import Reading
 from poller.settings.scopes import watches_of
 from poller.settings.sinks import SinkCatalogue, no_such_sink
 from poller.settings.texts import run_name
+from poller.sinks.registry import UnmadeSink
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a configuration: ten thousand run ids fit well, and a device or a record given by mistake does not."""
@@ -50,6 +52,16 @@ class Loaded:
             if one.name == name:
                 return one
         raise ConfigError(f"{self.path}: {no_such_sink(name, (one.name for one in self.settings.sinks))}")
+
+    @contextmanager
+    def placing_sinks(self) -> Iterator[None]:
+        """Say where a sink is that cannot be made. Raises: ConfigError in place of UnmadeSink."""
+        try:
+            yield
+        except UnmadeSink as error:
+            names = [one.name for one in self.settings.sinks]
+            line = self.line_of(("sinks", names.index(error.sink)))
+            raise ConfigError(f'{self.path}:{line} [[sinks]] "{error.sink}"{error.problem}') from error
 
     def line_of_run(self, run_id: str, scope: int = 0) -> int | None:
         """The line that names this run (a bare id) in a `[watch] run_ids`; None if the file does not name it.

@@ -17,6 +17,15 @@ from poller.ports.sinks import Sink, Toolbox
 GROUP: Final = "poller.sinks"
 
 
+class UnmadeSink(ConfigError):
+    """A sink that cannot be made as it is configured: which, and what follows its name in a sentence."""
+
+    def __init__(self, sink: str, problem: str) -> None:
+        super().__init__(f'sink "{sink}"{problem}')
+        self.sink = sink
+        self.problem = problem
+
+
 def sink_types() -> dict[str, EntryPoint]:
     """Every type of sink that is installed, by name; of one that several packages claim, the first claim."""
     return {name: claims[0] for name, claims in sorted(_claims().items())}
@@ -53,15 +62,15 @@ def load_sink(name: str, /) -> type[Any]:
 def make_sink(settings: SinkSettings, tools: Toolbox) -> Sink:
     """A sink of the type that its settings name.
 
-    Raises: ConfigError as `load_sink` does, and, naming the sink, whatever its constructor raises.
+    Raises: ConfigError as `load_sink` does; UnmadeSink for whatever its constructor raises.
     """
     kind = load_sink(settings.type)
     try:
         made: Sink = kind(settings, tools)
     except ConfigError as error:
-        raise ConfigError(f'sink "{settings.name}": {error}') from error
+        raise UnmadeSink(settings.name, f": {error}") from error
     except Exception as error:  # whatever a sink of somebody else's raises while it is made
-        raise ConfigError(f'sink "{settings.name}" cannot be made: {type(error).__name__}: {error}') from error
+        raise UnmadeSink(settings.name, f" cannot be made: {type(error).__name__}: {error}") from error
     return made
 
 

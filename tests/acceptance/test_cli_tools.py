@@ -120,7 +120,7 @@ class Sink:
 """
 
 
-@pytest.mark.parametrize("command", [("run",), ("send-test", "mine")])
+@pytest.mark.parametrize("command", [("run",), ("send-test", "mine"), ("render", "mine")])
 def test_a_sink_that_cannot_be_made_is_named_and_its_secret_is_not(
     start: Start, emulator: RunningEmulator, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
@@ -133,7 +133,7 @@ def test_a_sink_that_cannot_be_made_is_named_and_its_secret_is_not(
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     process = start(*command, "-c", "config.toml", PYTHONPATH=path)
     assert process.end() == 2
-    said = 'omics-poller: sink "mine" cannot be made: ValueError: [hidden] is no token of ours'
+    said = 'omics-poller: config.toml:1 [[sinks]] "mine" cannot be made: ValueError: [hidden] is no token of ours'
     assert [line for line in process.talk if "sink" in line] == [said]
     assert "Traceback" not in "\n".join(process.talk)
 

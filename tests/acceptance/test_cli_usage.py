@@ -169,6 +169,8 @@ WRONG = [
     ("listen --delay never", "--delay 'never'"),
     ("listen --tolerance 0", "--tolerance '0'"),
     ("listen --count 0", "--count 0"),
+    ("listen --fail 503 --count 1", "--count: with --fail alone nothing is ever accepted; add --fail-first"),
+    ("listen --fail 503 --answer 200", "--answer: with --fail alone nothing is ever accepted; add --fail-first"),
     ("listen hooks", "hooks"),
     ("schema", "WHAT"),
     ("schema run", '"event"'),

@@ -167,7 +167,9 @@ async def test_a_sink_that_fails_to_be_made_changes_nothing(
         assert await reload(parts, stage.path, parts.settings) is parts.settings
         assert sink_names(parts) == ["one"]
     (refused,) = (record for record in caplog.records if record.message == "config.refused")
-    assert vars(refused)["error"] == 'sink "two" cannot be made: ZeroDivisionError: a bug of somebody else\'s'
+    line = stage.path.read_text().splitlines().index('name = "two"')  # that of its [[sinks]], counted from one
+    said = f'{stage.path}:{line} [[sinks]] "two" cannot be made: ZeroDivisionError: a bug of somebody else\'s'
+    assert vars(refused)["error"] == said
 
 
 async def test_a_sink_that_fails_to_be_made_is_named_at_the_start(

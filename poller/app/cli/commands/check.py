@@ -15,12 +15,12 @@ from poller.core.errors import BadRequest, Blind, ConfigError, Denied, PollerErr
 
 if TYPE_CHECKING:
     from poller.app.build import ConfiguredScope
+    from poller.core.values import SinkSettings
     from poller.healthomics.service import HealthOmics
     from poller.ports.clock import Clock
     from poller.ports.store import Store
     from poller.settings.load import Loaded
     from poller.settings.model import AwsSettings, DiagnosisSettings, Settings, WatchSettings
-    from poller.sinks.toolbox import Tools
 
 Verdict = Literal["ok", "warning", "failed", "not tried"]
 
@@ -117,21 +117,15 @@ async def check(
 
 async def _unmade(loaded: "Loaded") -> list[Finding]:
     """The sinks that cannot be made here: a callable that is not there, a package that is not installed."""
-    from poller.clock import SystemClock
-    from poller.sinks.registry import opened_sink
-    from poller.sinks.toolbox import Tools
+    from poller.app.cli.configured_sinks import configured_sink
 
     found = []
-    tools = Tools(SystemClock(), loaded.directory)
-    try:
-        for sink in loaded.settings.sinks:
-            try:
-                async with opened_sink(sink, tools):
-                    pass  # to be made is all: nothing is opened, and nothing is sent
-            except ConfigError as error:
-                found.append(Finding(f"sink {sink.name}", "warning", f"{error}; `run` would not start here"))
-    finally:
-        await tools.close()
+    for sink in loaded.settings.sinks:
+        try:
+            async with configured_sink(loaded, sink):
+                pass  # to be made is all: nothing is opened, and nothing is sent
+        except ConfigError as error:
+            found.append(Finding(f"sink {sink.name}", "warning", f"{error}; `run` would not start here"))
     return found
 
 
@@ -152,7 +146,6 @@ async def _probes(loaded: "Loaded", configured: "Sequence[ConfiguredScope]") -> 
     import anyio
 
     from poller.clock import SystemClock
-    from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
     clock = SystemClock()
@@ -172,12 +165,8 @@ async def _probes(loaded: "Loaded", configured: "Sequence[ConfiguredScope]") -> 
         findings.append(await _tried("record", lambda: _record(store), said=store.location))
     finally:
         await store.close()
-    tools = Tools(clock, loaded.directory)
-    try:
-        for sink in loaded.settings.sinks:
-            findings.append(await _tried(f"sink {sink.name}", partial(_sink, sink, tools), said=sink.type))
-    finally:
-        await tools.close()
+    for sink in loaded.settings.sinks:
+        findings.append(await _tried(f"sink {sink.name}", partial(_sink, loaded, sink), said=sink.type))
     return findings
 
 
@@ -345,12 +334,12 @@ async def _record(store: "Store") -> str | None:
     return None
 
 
-async def _sink(settings: Any, tools: "Tools") -> str | None:
+async def _sink(loaded: "Loaded", settings: "SinkSettings") -> str | None:
     """Probe it. Raises: SinkError, with whatever a sink raises, which may be somebody else's."""
-    from poller.sinks.registry import opened_sink
+    from poller.app.cli.configured_sinks import configured_sink
 
     try:
-        async with opened_sink(settings, tools) as sink:
+        async with configured_sink(loaded, settings) as sink:
             ask: Callable[[], Awaitable[str | None]] | None = getattr(sink, "probe", None)
             return "has nothing to try" if ask is None else await ask()
     except Exception as error:

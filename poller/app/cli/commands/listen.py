@@ -37,7 +37,7 @@ async def listen(
         Parameter(help="A file of signing secrets (whsec_…), one a line; may be repeated. Any of them will do."),
     ] = (),
     tolerance: Annotated[str, Parameter(show_default=True, help="How far a timestamp may be off.")] = "5m",
-    answer: Annotated[int, Parameter(show_default=True, help="The status that says yes: 200 to 299.")] = 204,
+    answer: Annotated[int | None, Parameter(help="The status that says yes: 200 to 299; default: 204.")] = None,
     fail: Annotated[int | None, Parameter(help="Answer with this status instead, such as 503 or 429.")] = None,
     fail_first: Annotated[
         int | None, Parameter(help="Only the first so many requests fail, with --fail or 503.")
@@ -81,6 +81,9 @@ async def listen(
     for secret in secrets:
         hide(secret)
     answers = _answers(answer, fail, fail_first, retry_after, delay)
+    if answers.failing is not None and answers.fail_first is None and (answer is not None or most is not None):
+        option = "--answer" if answer is not None else "--count"
+        raise ConfigError(f"{option}: with --fail alone nothing is ever accepted; add --fail-first")
     span = parse_span("--tolerance", tolerance)
     sending, receiving = anyio.create_memory_object_stream["Receipt"](BACKLOG)
     receiver = Receiver(secrets, sending.send, answers=answers, tolerance=span)
@@ -130,11 +133,11 @@ async def _end_on(signals: "AsyncIterator[signal.Signals]", scope: "CancelScope"
 
 
 def _answers(
-    accepted: int, fail: int | None, fail_first: int | None, retry_after: str | None, delay: str | None
+    accepted: int | None, fail: int | None, fail_first: int | None, retry_after: str | None, delay: str | None
 ) -> "Answers":
     from poller.app.receiver.receiving import Answers
 
-    if not 200 <= accepted <= 299:
+    if accepted is not None and not 200 <= accepted <= 299:
         raise ConfigError(f"--answer {accepted}: must be from 200 to 299; --fail is for the others")
     if fail is not None and not 300 <= fail <= 599:
         raise ConfigError(f"--fail {fail}: must be from 300 to 599")
@@ -143,7 +146,7 @@ def _answers(
     if retry_after is not None and failing is None:
         raise ConfigError("--retry-after: goes with --fail or --fail-first")
     return Answers(
-        accepted=accepted,
+        accepted=204 if accepted is None else accepted,
         failing=failing,
         fail_first=first,
         retry_after=None if retry_after is None else parse_span("--retry-after", retry_after),

@@ -43,10 +43,8 @@ async def render(
 
     `omics-poller render lims --event b2147cbb-24c8-5bda-8edf-91ecb5127204 --json -c config.toml | jq -r .body`
     """
-    from poller.clock import SystemClock
+    from poller.app.cli.configured_sinks import configured_sink
     from poller.core.routing import Route
-    from poller.sinks.registry import opened_sink
-    from poller.sinks.toolbox import Tools
 
     if event is not None and type:
         raise ConfigError("--event names an event; leave --type out")
@@ -55,22 +53,18 @@ async def render(
     settings = loaded.sink(sink)
     route = Route.of(settings)
     events = await _events(event, types, route, config, out)
-    tools = Tools(SystemClock(), loaded.directory)
     failed = False
-    try:
-        async with opened_sink(settings, tools) as made:
-            for number, one in enumerate(events):
-                try:
-                    preview = _preview(made, one.without((*loaded.settings.privacy.omit, *settings.omit)))
-                except Rejected as error:
-                    failed = True
-                    _tell_rejected(one, sink, str(error), out, json=json)
-                    continue
-                _show(one, sink, preview, out, json=json, first=number == 0)
-                if (why_not := _not_taken(route, one, on_record=event is not None)) is not None:
-                    out.say(f"{sink} does not take this: {why_not}")
-    finally:
-        await tools.close()
+    async with configured_sink(loaded, settings) as made:
+        for number, one in enumerate(events):
+            try:
+                preview = _preview(made, one.without((*loaded.settings.privacy.omit, *settings.omit)))
+            except Rejected as error:
+                failed = True
+                _tell_rejected(one, sink, str(error), out, json=json)
+                continue
+            _show(one, sink, preview, out, json=json, first=number == 0)
+            if (why_not := _not_taken(route, one, on_record=event is not None)) is not None:
+                out.say(f"{sink} does not take this: {why_not}")
     return ExitCode.ERROR if failed else ExitCode.OK
 
 

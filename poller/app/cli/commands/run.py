@@ -36,5 +36,6 @@ async def run(*, config: ConfigPath = None, aws: AwsOptions = NO_AWS, out: Out) 
         *sink_warnings(loaded.settings.sinks, loaded.directory, datetime.now(UTC)),
     ):
         log.warning("config.doubtful", path=str(loaded.path), warning=warning)
-    await run_daemon(loaded)
+    with loaded.placing_sinks():
+        await run_daemon(loaded)
     return ExitCode.OK

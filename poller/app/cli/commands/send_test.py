@@ -33,32 +33,26 @@ async def send_test(
 
     `omics-poller send-test lims -c config.toml`
     """
-    from poller.clock import SystemClock
+    from poller.app.cli.configured_sinks import configured_sink
     from poller.core.deliveries import Delivery
     from poller.delivery.attempts import attempt
     from poller.delivery.limits import Limit
-    from poller.sinks.registry import opened_sink
-    from poller.sinks.toolbox import Tools
 
     loaded = load_configuration(config)
     settings = loaded.sink(sink)
     taken, left = _samples(settings)
-    tools = Tools(SystemClock(), loaded.directory)
     failed = 0
-    try:
-        async with opened_sink(settings, tools) as to:
-            for event in taken:
-                sent = event.without((*loaded.settings.privacy.omit, *settings.omit))
-                delivery = Delivery(0, settings.name, event.source, sent)
-                (outcome,) = await attempt(to, [delivery], [sent], Limit(settings.timeout.total_seconds()))
-                failed += outcome.error is not None
-                verdict = "acknowledged" if outcome.error is None else "rejected" if outcome.rejected else "failed"
-                if json:
-                    out.document({"type": event.type, "id": event.id, "outcome": verdict, "error": outcome.error})
-                else:
-                    out.line("  ".join(part for part in (f"{event.kind:<15}", verdict, outcome.error) if part))
-    finally:
-        await tools.close()
+    async with configured_sink(loaded, settings) as to:
+        for event in taken:
+            sent = event.without((*loaded.settings.privacy.omit, *settings.omit))
+            delivery = Delivery(0, settings.name, event.source, sent)
+            (outcome,) = await attempt(to, [delivery], [sent], Limit(settings.timeout.total_seconds()))
+            failed += outcome.error is not None
+            verdict = "acknowledged" if outcome.error is None else "rejected" if outcome.rejected else "failed"
+            if json:
+                out.document({"type": event.type, "id": event.id, "outcome": verdict, "error": outcome.error})
+            else:
+                out.line("  ".join(part for part in (f"{event.kind:<15}", verdict, outcome.error) if part))
     if left:
         out.say(f"not sent, since {settings.name} does not take them: {', '.join(left)}")
     out.say(f"{len(taken) - failed} of {len(taken)} samples acknowledged by {settings.name}")
