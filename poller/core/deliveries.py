@@ -23,9 +23,8 @@ class DeliveryState(StrEnum):
 
 
 class AttemptOutcome(StrEnum):
-    """How one attempt ended, as it is listed with its delivery."""
+    """How an attempt ended that did not go well, as it is listed with its delivery."""
 
-    ACKNOWLEDGED = "acknowledged"
     FAILED = "failed"
     REJECTED = "rejected"
 

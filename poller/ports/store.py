@@ -1,6 +1,6 @@
 """The record, as the engine needs it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -72,6 +72,7 @@ class Store(Protocol):
         Of a run under both names that one stays which changed last; one that has no status yet does not count. Of the
         stays of one workflow in one status under both names those of `kept` stay.
         `discovered_through`, if given, is the mark of `kept` from now on; `gone` keeps its account, and has no mark.
+        Cohorts that have not finished read the events anew: they may name runs by `gone`.
         """
         ...
 
@@ -127,6 +128,10 @@ class Store(Protocol):
         """
         ...
 
+    async def still_claimed(self, delivery_ids: Sequence[int]) -> set[int]:
+        """Which of these are claimed; the others were settled without us, by `forget`."""
+        ...
+
     async def release(self, delivery_ids: Sequence[int]) -> None:
         """Give claimed deliveries back as they were: nothing was attempted, or nobody knows."""
         ...
@@ -150,8 +155,10 @@ class Store(Protocol):
         ...
 
     # cohorts
-    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> Followed:
-        """Have these cohorts read the next events on record. Each begins with the first."""
+    async def follow_cohorts(
+        self, cohorts: Sequence[Cohort], *, anew: Collection[str] = (), limit: int = 500
+    ) -> Followed:
+        """Have these cohorts read the next events on record. Each begins with the first, those of `anew` again."""
         ...
 
     async def cohort_progress(self, cohorts: Sequence[Cohort]) -> dict[str, Progress]:
@@ -225,9 +232,10 @@ class Store(Protocol):
         ...
 
     async def move(self, old: str, new: str, at: datetime, *, limit: int = 500) -> int:
-        """Owe to `new` the first `limit` deliveries that are owed to `old` and not being sent; how many, 0 at the end.
+        """Owe to `new` what `old` is owed of up to `limit` runs; how many deliveries, 0 at the end.
 
-        What `new` was owed anyway is not owed twice. Within a run their order is kept, among what `new` is owed too.
+        A run of which something is claimed for `old` is left whole. What `new` was owed anyway is not owed twice.
+        Within a run their order is kept, among what `new` is owed too.
         """
         ...
 
@@ -242,12 +250,15 @@ class Store(Protocol):
         """
         ...
 
-    async def prune(self, *, before: datetime, now: datetime, keep: Mapping[str, Iterable[str]]) -> int:
+    async def prune(
+        self, *, before: datetime, now: datetime, keep: Mapping[str, Iterable[str]], cohorts: Collection[str] = ()
+    ) -> int:
         """Drop what retention allows to drop; how many events went.
 
         Goes: events recorded before `before` with their settled deliveries, ended runs' snapshots, deliveries of sinks
-        gone since then, stays to which none was added since then. Remains: live runs, owed events of sinks in force,
-        `failed` events whose runs are owed a diagnosis, and for a year (for ever while `keep`, scope -> run ids, names
-        the run) a tombstone: ARN, uuid, last status, next sequence.
+        gone since then, stays to which none was added since then, members of cohorts that did not finish, did not
+        change since then, and are not in force: those are `cohorts`, by key. Remains: live runs, owed events of sinks
+        in force, `failed` events whose runs are owed a diagnosis, and for a year (for ever while `keep`, scope -> run
+        ids, names the run) a tombstone: ARN, uuid, last status, next sequence.
         """
         ...

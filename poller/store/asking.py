@@ -18,7 +18,18 @@ from poller.ports.records import MadeDiagnosis, OwedDiagnosis, Round, ScopeState
 from poller.store import remembered
 from poller.store.cohorts import close as close_cohorts
 from poller.store.schema import batches as batches_table
-from poller.store.schema import diagnoses, events, incarnations, is_live, numbering, runs, scopes, sinks, watches
+from poller.store.schema import (
+    cohorts,
+    diagnoses,
+    events,
+    incarnations,
+    is_live,
+    numbering,
+    runs,
+    scopes,
+    sinks,
+    watches,
+)
 from poller.store.schema import snapshots as snapshots_table
 from poller.store.schema import stays as stays_table
 from poller.store.statements import one_of, portions, put, upsert
@@ -103,6 +114,8 @@ def merge_scopes(connection: Connection, gone: str, kept: str, discovered_throug
         _drop_what_both_know(connection, table, gone, kept)
     for table in (runs, batches_table, snapshots_table, stays_table, incarnations, events, diagnoses):
         connection.execute(update(table).where(table.c.scope == gone).values(scope=kept))
+    unfinished = update(cohorts).where(cohorts.c.finished_at.is_(None))
+    connection.execute(unfinished.values(position=0))  # where a run is that they name is only clear from now on
     connection.execute(update(scopes).where(scopes.c.name == gone).values(discovered_through=None))
     if discovered_through is not None:
         connection.execute(update(scopes).where(scopes.c.name == kept).values(discovered_through=discovered_through))

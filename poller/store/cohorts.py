@@ -23,8 +23,11 @@ _Member = tuple[str, str, str]
 """Which run is a member of which cohort: the values of the keys."""
 
 
-def follow(connection: Connection, followed: Sequence[Cohort], limit: int) -> Followed:
-    """Read the next events for those of these cohorts that have not finished."""
+def follow(connection: Connection, followed: Sequence[Cohort], anew: Collection[str], limit: int) -> Followed:
+    """Read the next events for those of these cohorts that have not finished; the first ones for those of `anew`."""
+    if anew:
+        again = update(cohorts).where(cohorts.c.key.in_(list(anew)), cohorts.c.finished_at.is_(None))
+        connection.execute(again.values(position=0))
     by_key = {cohort.key: cohort for cohort in followed}
     known = {row.key: row for row in connection.execute(select(cohorts).where(cohorts.c.key.in_(list(by_key))))}
     if new := [{"key": key, "position": 0} for key in by_key if key not in known]:

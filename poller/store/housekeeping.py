@@ -1,15 +1,16 @@
 """What makes the record forget: one run on request, and old things by retention. One function per transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
-from poller.core.events import Event
+from poller.core.events import COHORT_FINISHED, Event, bytes_of
 from poller.store.schema import (
     attempts,
     cohort_members,
+    cohorts,
     deliveries,
     diagnoses,
     events,
@@ -53,7 +54,7 @@ IDENTITY: Final = frozenset(
 def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> bool:
     """Erase what the record holds of a run but its identity; False if it holds nothing."""
     of_run = (events.c.scope == scope) & (events.c.run_id == run_id)
-    bodies = connection.execute(select(events.c.position, events.c.body).where(of_run)).all()
+    bodies = connection.execute(select(events.c.position, events.c.source, events.c.body).where(of_run)).all()
     known = connection.execute(select(runs.c.run_id).where(runs.c.scope == scope, runs.c.run_id == run_id)).first()
     snapshot = delete(snapshots).where(snapshots.c.scope == scope, snapshots.c.run_id == run_id)
     had_snapshot = connection.execute(snapshot).rowcount > 0
@@ -63,18 +64,35 @@ def forget(connection: Connection, scope: str, run_id: str, at: datetime) -> boo
         rewrite = update(events).where(events.c.position == bindparam("of_position")).values(body=bindparam("new_body"))
         rows = [{"of_position": row.position, "new_body": redacted(row.body)} for row in bodies]
         connection.execute(rewrite, rows)
+    _forget_in_cohorts(connection, run_id, {row.source for row in bodies})
     of_members = cohort_members.c.source.in_(select(events.c.source).where(of_run))
     connection.execute(update(cohort_members).where(of_members).values(name=None, failure_reason=None))
     connection.execute(delete(diagnoses).where(diagnoses.c.scope == scope, diagnoses.c.run_id == run_id))
-    owed = is_owed & deliveries.c.position.in_(select(events.c.position).where(of_run))
-    ids = list(connection.execute(select(deliveries.c.id).where(owed)).scalars())
-    connection.execute(update(deliveries).where(owed).values(stage="dead", settled_at=at, error="forgotten"))
-    of_its = attempts.c.delivery_id.in_(
-        select(deliveries.c.id).where(deliveries.c.position.in_(select(events.c.position).where(of_run)))
-    )
-    connection.execute(delete(attempts).where(of_its))
+    of_its = deliveries.c.position.in_(select(events.c.position).where(of_run))
+    ids = list(connection.execute(select(deliveries.c.id).where(is_owed, of_its)).scalars())
+    connection.execute(update(deliveries).where(is_owed, of_its).values(stage="dead", settled_at=at, error="forgotten"))
+    told_of = update(deliveries).where(of_its, deliveries.c.error.is_not(None))
+    connection.execute(told_of.values(error="forgotten"))  # the far end's words, which may repeat what it was sent
+    connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(select(deliveries.c.id).where(of_its))))
     promote(connection, ids, at)
     return True
+
+
+def _forget_in_cohorts(connection: Connection, run_id: str, sources: Collection[str]) -> None:
+    """Take the run's name and its reason out of the ends of cohorts, which name those that did not complete."""
+    query = select(events.c.position, events.c.body).where(events.c.type == COHORT_FINISHED)
+    for row in connection.execute(query).all():
+        event = Event(row.body)
+        named = event.data["not_completed"]
+        left = [
+            {**one, "name": None, "failure_reason": None}
+            if one["run_id"] == run_id and (one["run_arn"] is None or not sources or one["run_arn"] in sources)
+            else one
+            for one in named
+        ]
+        if left != named:
+            body = bytes_of({**event.attributes, "data": {**event.data, "not_completed": left}})
+            connection.execute(update(events).where(events.c.position == row.position).values(body=body))
 
 
 def redacted(body: bytes) -> bytes:
@@ -83,9 +101,16 @@ def redacted(body: bytes) -> bytes:
     return event.without([name for name in event.data if name not in IDENTITY]).body
 
 
-def prune(connection: Connection, before: datetime, now: datetime, keep: Mapping[str, Iterable[str]]) -> int:
+def prune(
+    connection: Connection,
+    before: datetime,
+    now: datetime,
+    keep: Mapping[str, Iterable[str]],
+    in_force: Collection[str],
+) -> int:
     """Drop what retention allows to drop; how many events went."""
     _drop_gone_sinks(connection, before)
+    _drop_gone_cohorts(connection, before, in_force)
     droppable = _droppable(before)
     of_dropped = deliveries.c.position.in_(select(events.c.position).where(droppable))
     connection.execute(delete(deliveries).where(of_dropped))
@@ -110,6 +135,16 @@ def _drop_gone_sinks(connection: Connection, before: datetime) -> None:
     for name in connection.execute(select(sinks.c.name).where(gone)).scalars().all():
         connection.execute(delete(deliveries).where(deliveries.c.sink == name))
         connection.execute(delete(sinks).where(sinks.c.name == name))
+
+
+def _drop_gone_cohorts(connection: Connection, before: datetime, in_force: Collection[str]) -> None:
+    """Drop the cohorts that did not finish, did not change since `before`, and are not in force. One that comes back
+    reads the record anew."""
+    unchanged = cohorts.c.changed_at.is_(None) | (cohorts.c.changed_at < before)
+    unfinished = select(cohorts.c.key).where(cohorts.c.finished_at.is_(None), unchanged)
+    for key in set(connection.execute(unfinished).scalars()) - set(in_force):
+        connection.execute(delete(cohort_members).where(cohort_members.c.cohort == key))
+        connection.execute(delete(cohorts).where(cohorts.c.key == key))
 
 
 def _drop_snapshots(connection: Connection, before: datetime) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, and_, func, literal, null, or_, selec
 
 from poller.core.deliveries import Replayable, Selection, lane_of
 from poller.store.reading import events_that
-from poller.store.schema import deliveries, events, in_stage, is_owed, is_ready
+from poller.store.schema import deliveries, events, in_stage, is_head, is_owed, is_ready
 from poller.store.statements import one_of
 from poller.store.telling import owe, promote
 
@@ -53,14 +53,18 @@ def replay(
 
 
 def move(connection: Connection, old: str, new: str, at: datetime, limit: int) -> int:
-    """Owe to one sink what is owed to another and not being sent; how many were moved, none of them if that is 0.
+    """Owe to one sink what is owed to another, of up to `limit` lanes; how many deliveries, 0 at the end.
 
-    What the new one was owed anyway is superseded. Order within each run is kept among all of them.
+    Lanes move whole, and not while their heads are claimed: so order is kept within each, wherever it is sent. What the
+    new sink was owed anyway is superseded.
     """
-    query = select(deliveries).where(is_owed, deliveries.c.sink == old, in_stage("waiting", "ready"))
-    rows = connection.execute(query.order_by(deliveries.c.position, deliveries.c.id).limit(limit)).all()
-    if not rows:
+    claimed = select(deliveries.c.lane).where(is_head, in_stage("claimed"), deliveries.c.sink == old)
+    movable = is_owed, deliveries.c.sink == old, deliveries.c.lane.not_in(claimed)
+    lanes = connection.execute(select(deliveries.c.lane).where(*movable).distinct().limit(limit)).scalars().all()
+    if not lanes:
         return 0
+    query = select(deliveries).where(*movable, one_of(deliveries.c.lane, "lanes"))
+    rows = connection.execute(query.order_by(deliveries.c.position, deliveries.c.id), {"lanes": lanes}).all()
     had = {
         (row.position, row.lane)
         for row in connection.execute(
@@ -72,11 +76,12 @@ def move(connection: Connection, old: str, new: str, at: datetime, limit: int) -
     }
     doubled = [row.id for row in rows if (row.position, row.lane) in had]
     moved = [row for row in rows if (row.position, row.lane) not in had]
-    waiting = update(deliveries).where(one_of(deliveries.c.id, "ids")).values(sink=new, stage="waiting", owed_since=at)
-    connection.execute(waiting, {"ids": [row.id for row in moved]})
-    lanes = list(dict.fromkeys(row.lane for row in moved))
+    waiting = {"sink": new, "stage": "waiting", "owed_since": at, "counted": 0}  # the new one has not failed yet
+    connection.execute(
+        update(deliveries).where(one_of(deliveries.c.id, "ids")).values(waiting), {"ids": [row.id for row in moved]}
+    )
     stand_back = update(deliveries).where(is_ready, deliveries.c.sink == new, one_of(deliveries.c.lane, "lanes"))
-    connection.execute(stand_back.values(stage="waiting"), {"lanes": lanes})
+    connection.execute(stand_back.values(stage="waiting"), {"lanes": list({row.lane for row in moved})})
     promote(connection, [row.id for row in moved], at)
     connection.execute(
         update(deliveries).where(one_of(deliveries.c.id, "ids")).values(stage="superseded", settled_at=at),

@@ -1,6 +1,6 @@
 """The record as the engine sees it: each method of `ports.Store` is one transaction of this package, run whole."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -110,6 +110,9 @@ class SqliteStore:
         fallbacks = {route.sink: route.fallback for route in self._routes if route.fallback is not None}
         await self._database.write(partial(telling.settle, settlements=settlements, fallbacks=fallbacks))
 
+    async def still_claimed(self, delivery_ids: Sequence[int]) -> set[int]:
+        return await self._database.read(partial(telling.still_claimed, delivery_ids=delivery_ids))
+
     async def release(self, delivery_ids: Sequence[int]) -> None:
         await self._database.write(partial(telling.release, delivery_ids=delivery_ids))
 
@@ -128,8 +131,10 @@ class SqliteStore:
     async def next_due(self, sink: str) -> datetime | None:
         return await self._database.read(partial(telling.next_due, sink=sink))
 
-    async def follow_cohorts(self, cohorts: Sequence[Cohort], *, limit: int = 500) -> Followed:
-        return await self._database.write(partial(following.follow, followed=cohorts, limit=limit))
+    async def follow_cohorts(
+        self, cohorts: Sequence[Cohort], *, anew: Collection[str] = (), limit: int = 500
+    ) -> Followed:
+        return await self._database.write(partial(following.follow, followed=cohorts, anew=anew, limit=limit))
 
     async def cohort_progress(self, cohorts: Sequence[Cohort]) -> dict[str, Progress]:
         return await self._database.read(partial(following.progress, followed=cohorts))
@@ -225,6 +230,9 @@ class SqliteStore:
             await self._database.scrub()
         return forgotten
 
-    async def prune(self, *, before: datetime, now: datetime, keep: Mapping[str, Iterable[str]]) -> int:
+    async def prune(
+        self, *, before: datetime, now: datetime, keep: Mapping[str, Iterable[str]], cohorts: Collection[str] = ()
+    ) -> int:
         kept = {scope: list(run_ids) for scope, run_ids in keep.items()}
-        return await self._database.write(partial(housekeeping.prune, before=before, now=now, keep=kept))
+        transaction = partial(housekeeping.prune, before=before, now=now, keep=kept, in_force=cohorts)
+        return await self._database.write(transaction)

@@ -99,6 +99,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], fallbacks:
     forgotten meanwhile) is left alone: an acknowledgement may be stored twice. What died is owed to the fallback of
     its sink.
     """
+    failed = _standing(connection, [one for one in settlements if one.error is not None])
     alike: dict[tuple[object, ...], list[Settlement]] = {}
     freed: dict[datetime, list[int]] = {}
     for one in settlements:
@@ -107,12 +108,21 @@ def settle(connection: Connection, settlements: Sequence[Settlement], fallbacks:
             freed.setdefault(one.at, []).append(one.delivery_id)
     if alike:
         connection.execute(settle_these(), [_ending(those) for those in alike.values()])
-    _keep_attempts(connection, [one for one in settlements if one.outcome is not None])
+    _keep_attempts(connection, [one for one in failed if one.outcome is not None])
     for at, delivery_ids in freed.items():
         promote(connection, delivery_ids, at)
-    dead = [one for one in settlements if one.state is DeliveryState.DEAD]
+    dead = [one for one in failed if one.state is DeliveryState.DEAD]
     if dead and fallbacks:
         _hand_over(connection, dead, fallbacks)
+
+
+def _standing(connection: Connection, failed: Sequence[Settlement]) -> list[Settlement]:
+    """Those of heads of lanes: nothing is kept or handed over of what was settled before, or forgotten meanwhile."""
+    if not failed:
+        return []
+    query = select(deliveries.c.id).where(one_of(deliveries.c.id, "ids"), is_head)
+    heads = set(connection.execute(query, {"ids": [one.delivery_id for one in failed]}).scalars())
+    return [one for one in failed if one.delivery_id in heads]
 
 
 def _keep_attempts(connection: Connection, failed: Sequence[Settlement]) -> None:
@@ -188,6 +198,12 @@ def promote(connection: Connection, settled: Sequence[int], at: datetime) -> Non
     """In the lanes of these settled deliveries, make the first waiting one the head, due at that moment."""
     if settled:
         connection.execute(promote_next(), {"settled_ids": settled, "at_once": at})
+
+
+def still_claimed(connection: Connection, delivery_ids: Sequence[int]) -> set[int]:
+    """Those of some deliveries that are claimed."""
+    query = select(deliveries.c.id).where(one_of(deliveries.c.id, "ids"), in_stage("claimed"))
+    return set(connection.execute(query, {"ids": delivery_ids}).scalars())
 
 
 def release(connection: Connection, delivery_ids: Sequence[int]) -> None:

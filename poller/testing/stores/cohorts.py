@@ -1,8 +1,11 @@
 """How a record follows its events for cohorts."""
 
+from dataclasses import replace
+
 from poller.core.batches import KnownBatch
 from poller.core.cohorts import LIVE, Cohort, Followed, Progress
 from poller.core.drafts import cohort_event
+from poller.core.event_data import CloudEvent
 from poller.core.runs import RunName
 from poller.ports.records import Round
 from poller.testing.stores.opened import Opened
@@ -50,6 +53,42 @@ class CohortPromises(Opened):
             assert event.id == draft.id
             assert await store.cohort_progress([PAIR]) == {}
             assert await store.commit_round(round_) == []
+
+    async def test_a_run_that_is_forgotten_is_named_by_no_cohort_that_has_finished(self) -> None:
+        async with self.open_store() as store:
+            await tell(store, sample_draft("1", 1, kind="failed"), sample_draft("2", 1, kind="failed"))
+            await store.follow_cohorts([PAIR])
+            finished = cohort_event(await store.cohort_finished(PAIR, AT))
+            await store.commit_round(Round(AT, drafts=[finished], cohorts_finished={PAIR.key: AT}))
+            assert await store.forget(SCOPE, "1", AT)
+            (event,) = await store.events(types=["healthomics.cohort.finished"])
+            named = {one["run_id"]: (one["name"], one["end"]) for one in event.data["not_completed"]}
+            assert named == {"1": (None, "failed"), "2": ("sample of run 2", "failed")}
+            assert (event.id, event.data["counts"]) == (finished.id, {"failed": 2})
+            CloudEvent.model_validate_json(event.body)
+
+    async def test_a_cohort_reads_all_once_more_that_knows_better_now_where_its_runs_are(self) -> None:
+        async with self.open_store() as store:
+            await tell(store, sample_draft("1", 1), sample_draft("2", 1, kind="completed"))
+            elsewhere = replace(PAIR, named=frozenset({RunName("1", scope="other"), RunName("2", scope="other")}))
+            assert (await store.follow_cohorts([elsewhere])).changed == set()
+            assert (await store.follow_cohorts([PAIR])).changed == set()
+            assert (await store.follow_cohorts([PAIR], anew=[PAIR.key])).changed == {PAIR.key}
+            assert (await store.cohort_progress([PAIR]))[PAIR.key].counts == {LIVE: 1, "completed": 1}
+            await store.merge_scopes("other", SCOPE, discovered_through=None)
+            assert (await store.follow_cohorts([PAIR], limit=1)).more, "all, as after a merge it may know better, too"
+
+    async def test_a_cohort_that_nobody_has_any_more_goes_with_what_it_knew(self) -> None:
+        async with self.open_store() as store:
+            gone, stays = (Cohort(name, name_glob="*", expected=5) for name in ("gone", "stays"))
+            await tell(store, sample_draft("1", 1))
+            await store.follow_cohorts([gone, stays])
+            for before in (AT - DAY, AT + DAY):
+                await store.prune(before=before, now=AT + DAY, keep={}, cohorts=[stays.key])
+                known = await store.cohort_progress([gone, stays])
+                assert [key for key in known if known[key].known] == [
+                    one.key for one in (gone, stays) if one is stays or before < AT
+                ]
 
     async def test_a_batch_says_itself_how_many_runs_it_has(self) -> None:
         async with self.open_store() as store:

@@ -139,9 +139,41 @@ class OperatingPromises(Opened):
             await store.settle([later(first, AT)])
             await store.use_routes([Route("new")], AT)
             await tell(store, sample_draft("1", 3))
-            moved = [await store.move("old", "new", AT, limit=1) for _ in range(4)]
-            assert moved == [1, 1, 0, 0]  # the other is being sent
+            moved = [await store.move("old", "new", AT, limit=1) for _ in range(3)]
+            assert moved == [2, 0, 0]  # of the other run something is claimed
             assert [one.event.id for one in await settle_all(store, "new")] == [f"1/life/{step}" for step in (1, 2, 3)]
+
+    async def test_a_move_that_is_interrupted_leaves_each_run_whole_with_one_sink(self) -> None:
+        async with self.open_store() as store:
+            await store.use_routes([Route("old"), Route("new", ("nothing",))], AT)
+            runs = ("1", "2", "3")
+            await tell(store, *(sample_draft(run, step) for step in (1, 2, 3) for run in runs))
+            assert await store.move("old", "new", AT, limit=1) == 3
+            await tell(store, *(sample_draft(run, 4) for run in runs))
+            sent = [one.event.id for sink in ("new", "old") for one in await settle_all(store, sink)]
+            for run in runs:
+                steps = [f"{run}/life/{step}" for step in (1, 2, 3, 4)]
+                assert [one for one in sent if one in steps] == steps
+
+    async def test_what_waits_behind_a_claimed_delivery_is_not_moved_past_it(self) -> None:
+        async with self.open_store() as store:
+            await store.use_routes([Route("old"), Route("new", ("nothing",))], AT)
+            await tell(store, *(sample_draft("1", step) for step in (1, 2, 3)))
+            (head,) = await store.claim("old", now=AT, limit=1)
+            assert await store.move("old", "new", AT) == 0
+            await store.release([head.id])
+            assert await store.move("old", "new", AT) == 3
+            assert [one.event.id for one in await settle_all(store, "new")] == [f"1/life/{step}" for step in (1, 2, 3)]
+
+    async def test_what_is_moved_has_failed_nobody_yet(self) -> None:
+        async with self.open_store() as store:
+            await store.use_routes([Route("old"), Route("new", ("nothing",))], AT)
+            await tell(store, sample_draft("1"))
+            (tried,) = await store.claim("old", now=AT, limit=1)
+            await store.settle([later(tried, AT)._replace(counted=11, attempts=11, error="503")])
+            assert await store.move("old", "new", AT) == 1
+            (moved,) = await store.claim("new", now=AT, limit=1)
+            assert moved.counted == 0
 
     async def test_what_the_other_sink_was_owed_anyway_is_not_owed_twice(self) -> None:
         async with self.open_store() as store:
@@ -169,3 +201,20 @@ class OperatingPromises(Opened):
             await store.settle([refused])
             assert await store.forget(SCOPE, "1", AT)
             assert await store.attempts(claimed.id) == []
+            (row,) = await store.deliveries()
+            assert (row.state, row.error) == (DeliveryState.DEAD, "forgotten")
+
+    async def test_what_was_being_sent_while_it_was_forgotten_leaves_no_words_and_is_handed_to_nobody(self) -> None:
+        async with self.open_store() as store:
+            await store.use_routes([Route("hook", fallback="spare"), Route("spare", ("nothing",))], AT)
+            await tell(store, sample_draft("1"), sample_draft("2"))
+            mine, other = await store.claim("hook", now=AT, limit=2)
+            assert await store.still_claimed([mine.id, other.id]) == {mine.id, other.id}
+            assert await store.forget(SCOPE, "1", AT)
+            assert await store.still_claimed([mine.id, other.id]) == {other.id}
+            refused = dead(mine)._replace(attempts=1, error="422: no P-1 here", outcome=AttemptOutcome.REJECTED)
+            await store.settle([refused, refused._replace(delivery_id=other.id)])
+            assert await store.attempts(mine.id) == []
+            assert len(await store.attempts(other.id)) == 1
+            assert [row.run_id for row in await store.deliveries(sink="spare")] == ["2"]
+            assert [row.error for row in await store.deliveries(run_id="1")] == ["forgotten"]

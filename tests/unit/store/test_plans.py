@@ -78,7 +78,7 @@ def test_events_cost_as_many_statements_whether_one_cohort_reads_them_or_twenty(
         said: list[str] = []
         followed = [Cohort(f"{count}-{number}", batch_id=str(number), scope=SCOPE) for number in range(count)]
         event.listen(connection, "before_cursor_execute", lambda *about: said.append(about[2]))
-        cohorts.follow(connection, followed, 500)
+        cohorts.follow(connection, followed, (), 500)
         return len(said)
 
     assert statements(1) == statements(20) < 10

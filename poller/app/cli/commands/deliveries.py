@@ -170,7 +170,10 @@ async def move(
         while portion := await record.store.move(old, new, now):
             moved += portion
         left = next(row.owed for row in await record.store.sinks() if row.name == old)
-    out.say(f"{moved} deliveries moved from {old} to {new}" + (f"; {left} are being sent by {old}" if left else ""))
+    out.say(
+        f"{moved} deliveries moved from {old} to {new}"
+        + (f"; {left} stay, of runs of which something is claimed for {old}" if left else "")
+    )
     return ExitCode.OK
 
 
