@@ -65,6 +65,11 @@ class Breaker:
     probes: int = 0
     probing: bool = False
 
+    @property
+    def failing(self) -> bool:
+        """Whether nothing has got through for so long that others are to know, be it an outage or one bad run."""
+        return self.open or self.failures >= OPENS_AFTER - 1
+
 
 def probed(breaker: Breaker) -> Breaker:
     """A probe is on its way."""

@@ -11,6 +11,7 @@ from poller.core.errors import Partial, Rejected, Retry
 from poller.core.events import Event
 from poller.delivery.limits import Limit
 from poller.ports.sinks import Sink
+from poller.redaction import redact
 
 T = TypeVar("T")
 
@@ -106,7 +107,8 @@ def _late(seconds: float) -> str:
 
 
 def _said(error: BaseException) -> str:
+    """What went wrong, in words that may be kept and told to others."""
     text, kind = str(error), type(error).__name__
     if not isinstance(error, Retry | Rejected):
         text = f"{kind}: {text}" if text else kind
-    return (text or kind)[:LONGEST_ERROR]
+    return redact(text or kind)[:LONGEST_ERROR]

@@ -31,7 +31,7 @@ class Outages:
     async def look(self, breaker: Breaker, last_error: str | None, last_success_at: datetime | None) -> None:
         """Tell what the state of the breaker means by now, if that is news."""
         now = self.foundation.clock.now()
-        if breaker.open:
+        if breaker.failing:
             self.since = self.since or now
             if not self.told and now - self.since >= self.failing_after:
                 await self._tell("sink_failing", self.since, now, last_error, last_success_at)

@@ -21,7 +21,7 @@ from poller.core.concurrency import acknowledged, broken, crowded, open_wide
 from poller.core.deliveries import Delivery, source_of
 from poller.core.errors import StoreUnavailable
 from poller.core.events import stamp
-from poller.core.retries import may_send
+from poller.core.retries import LONGEST_RETRY_AFTER, may_send
 from poller.core.values import SinkSettings
 from poller.delivery.attempts import Outcome, attempt
 from poller.delivery.limits import Limit, Limits
@@ -67,7 +67,7 @@ class Outlet:
 class OutletWorker:
     """Serves one outlet.
 
-    Args: `left` are claims of a worker of the same name that it could not give back, and takes those of this one:
+    Args: `left` are claims of workers of the same name that they could not give back, and takes those of this one:
     nobody else would ever free them.
     """
 
@@ -85,6 +85,8 @@ class OutletWorker:
         self._state_read_at: float | None = None
         self._left = left if left is not None else set()
         self._queue: deque[Delivery] = deque()
+        self._returning: list[int] = []
+        self._held_until: datetime | None = None
         self._under_way: dict[int, Delivery] = {}
         self._ended: list[Outcome] = []
         self._senders = 0
@@ -119,17 +121,13 @@ class OutletWorker:
 
     async def run(self) -> None:
         """Serve until cancelled; what was claimed and not settled is then given back."""
-        if self._left:
-            left = list(self._left)
-            await self.gate.insist(lambda: self.store.release(left))
-            self._left.clear()
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.limits.watch, name=f"limits of {self.name}")
                 tasks.start_soon(self._keep_settling, name=f"settle {self.name}")
                 await self._serve(tasks)
         finally:
-            claimed = [*(delivery.id for delivery in self._queue), *self._under_way]
+            claimed = [*(delivery.id for delivery in self._queue), *self._returning, *self._under_way]
             if claimed:
                 self._left.update(claimed)
                 with anyio.move_on_after(RELEASE_SECONDS, shield=True), suppress(StoreUnavailable):
@@ -141,7 +139,7 @@ class OutletWorker:
             await self.gate.open()
             changed = self._changed
             await self._look_around()
-            if self._finished is None and not self.paused:
+            if self._finished is None and not self.halted:
                 await self._claim()
                 if self.gate.closed_since is not None:
                     continue  # meanwhile an acknowledgement could not be stored: it comes first
@@ -153,7 +151,7 @@ class OutletWorker:
             if not self._under_way:
                 if self._finished is not None:
                     self._finished.set()
-                elif self._drained is not None and not self._queue and (self.paused or not await self._due_now()):
+                elif self._drained is not None and not self._queue and (self.halted or not await self._due_now()):
                     self._drained.set()
             with anyio.move_on_after(await self._seconds_to_wait()):
                 await changed.wait()
@@ -163,11 +161,25 @@ class OutletWorker:
         """Whether somebody wants nothing sent now."""
         return self.paused_until is not None and self.clock.now() < self.paused_until
 
+    @property
+    def halted(self) -> bool:
+        """Whether nothing is to be sent now: somebody paused the sink, or the far end asked to be left alone.
+
+        In an outage the breaker decides, and heeds what the far end asks for, too.
+        """
+        held = self._held_until is not None and self.clock.now() < self._held_until
+        return self.paused or (held and not self.judge.breaker.open)
+
     async def _look_around(self) -> None:
-        """Once a second: is the sink to be paused, and is there something to be told of its outage?"""
+        """Once a second: what somebody else did to the sink or to what it is owed, and what is to be told of it."""
         now = self.clock.monotonic()
         if self._state_read_at is not None and now - self._state_read_at < LOOK_EVERY:
             return
+        if self._left:
+            left = list(self._left)
+            await self.gate.insist(lambda: self.store.release(left))
+            self._left.difference_update(left)
+        await self._drop_forgotten()
         state = await self.gate.insist(lambda: self.store.sink_state(self.name))
         if self._state_read_at is None:
             self.outages.remember(state.failing_since)
@@ -180,9 +192,17 @@ class OutletWorker:
             log.info("sink.paused", sink=self.name, until=stamp(self.paused_until))
         elif self.paused_until is None and was_paused:
             log.info("sink.resumed", sink=self.name)
+            self._held_until = None
             self.judge.probe_now(self.clock.now())  # who ends a pause has mended the far end, or wants to know
             await self.gate.insist(lambda: self.store.make_due(self.name, self.clock.now()))
         await self.outages.look(self.judge.breaker, self.judge.last_error, self.judge.last_acknowledged_at)
+
+    async def _drop_forgotten(self) -> None:
+        """Of what was claimed ahead, and may wait for long, send nothing that the record has settled since."""
+        if self._queue:
+            ids = [delivery.id for delivery in self._queue]
+            gone = set(ids) - await self.gate.insist(lambda: self.store.still_claimed(ids))
+            self._queue = deque(delivery for delivery in self._queue if delivery.id not in gone)
 
     async def _claim(self) -> None:
         """Take what is due from the record: as much as can soon be sent; while the breaker is open one probe."""
@@ -203,7 +223,7 @@ class OutletWorker:
         settling = self._settling_since
         halted = (
             self._finished is not None
-            or self.paused
+            or self.halted
             or self.gate.closed_since is not None
             or (settling is not None and self.clock.monotonic() - settling > SLOW_SETTLING)
             or (self.judge.breaker.open and bool(self._under_way))
@@ -248,10 +268,13 @@ class OutletWorker:
             self.wake()
 
     def _learn(self, outcomes: Sequence[Outcome], begun: datetime) -> None:
-        """How many sends at once the far end bears."""
+        """How many sends at once the far end bears, and until when it wants none."""
         too_much = went_well = False
         for outcome in outcomes:
             too_much = too_much or outcome.crowded
+            if outcome.crowded and outcome.after is not None:
+                until = self.clock.now() + min(outcome.after, LONGEST_RETRY_AFTER)
+                self._held_until = max(until, self._held_until or until)
             went_well = went_well or outcome.error is None
         if too_much:
             self.concurrency = crowded(self.concurrency, self.clock.now(), begun)
@@ -295,6 +318,7 @@ class OutletWorker:
         self._settling_since = None
         if was_open and not self.judge.breaker.open:
             log.info("sink.recovered", sink=self.name)
+            self._held_until = None
             await self.gate.insist(lambda: self.store.make_due(self.name, self.clock.now()))
         elif self.judge.breaker.open and not was_open:
             log.error("sink.outage", sink=self.name, error=self.judge.last_error)
@@ -304,19 +328,22 @@ class OutletWorker:
 
     async def _give_back(self) -> None:
         """Release what was claimed ahead and is not being sent."""
-        claimed = [delivery.id for delivery in self._queue]
-        if claimed:
-            await self.gate.insist(lambda: self.store.release(claimed))
-            self._queue.clear()
+        self._returning = [delivery.id for delivery in self._queue]
+        self._queue = deque()  # before they are released: a send that ends meanwhile must not take one of them
+        if self._returning:
+            await self.gate.insist(lambda: self.store.release(self._returning))
+            self._returning = []
 
     async def _due_now(self) -> bool:
         due = await self.gate.insist(lambda: self.store.next_due(self.name))
         return due is not None and due <= self.clock.now() and not self.judge.breaker.open
 
     async def _seconds_to_wait(self) -> float:
+        now = self.clock.now()
+        if self._held_until is not None and now < self._held_until:
+            return min((self._held_until - now).total_seconds(), LOOK_EVERY)
         if self._queue or self._finished is not None or self.paused:
             return LOOK_EVERY
-        now = self.clock.now()
         if self.judge.breaker.open:
             seconds = ((self.judge.breaker.probe_at or now) - now).total_seconds()
             return min(seconds, LOOK_EVERY) if seconds > 0 and not self._under_way else LOOK_EVERY

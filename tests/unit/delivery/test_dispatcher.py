@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from poller.core.deliveries import DeliveryState
 from poller.core.errors import Partial, Rejected, Retry, StoreRefused, StoreUnavailable
 from poller.core.events import Event
 from poller.delivery.dispatcher import Dispatcher
+from poller.ports.store import Store
 from tests.unit.delivery.rig import ScriptedSink, outlet, rigged, steps, until
 from tests.unit.polling.simulation import virtually
 
@@ -254,6 +256,7 @@ def test_a_batch_that_is_rejected_is_sent_one_by_one_so_that_only_the_bad_event_
     [
         (Retry("503"), "503"),
         (ValueError("odd"), "ValueError: odd"),
+        (Retry("407: Proxy-Authorization: Basic dXNlcjpwYXNzd29yZA=="), "407: Proxy-Authorization: [hidden]"),
         (ConnectionResetError(), "ConnectionResetError"),
         (TimeoutError("connect timed out"), "TimeoutError: connect timed out"),
         (ExceptionGroup("two", [ValueError("a"), ValueError("b")]), "ExceptionGroup: two (2 sub-exceptions)"),
@@ -477,6 +480,91 @@ def test_what_a_crashed_worker_could_not_give_back_is_given_back_by_the_next_one
                 assert await rig.owed() == 0
 
     virtually(body)
+
+
+def test_what_a_sink_that_left_gave_back_late_and_in_vain_goes_on_with_the_one_that_took_its_place() -> None:
+    """It ends its send while the new one serves already, as a command does that must be killed first."""
+
+    async def body() -> None:
+        busy = False
+
+        def fails(name: str) -> None:
+            if busy and name == "release":
+                raise StoreUnavailable("busy")
+
+        async with rigged() as rig:
+            rig.fragile(fails)
+
+            async def slow_to_end(_: Sequence[Event]) -> None:
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await anyio.sleep(1)
+
+            after = ScriptedSink()
+            async with rig.telling(outlet(ScriptedSink(slow_to_end), timeout="1h")) as dispatcher:
+                await rig.tell(steps("1", 2))
+                await anyio.sleep(1)
+                busy = True
+                await dispatcher.exchange([outlet(after)])
+                await anyio.sleep(5)
+                busy = False
+                await until(lambda: after.taken == ["1/life/1", "1/life/2"], 10)
+
+    virtually(body)
+
+
+def test_what_is_being_given_back_is_not_sent_meanwhile() -> None:
+    """The breaker opens and closes while the record takes its time to release what was claimed ahead."""
+
+    async def body() -> None:
+        under_way: dict[str, int] = defaultdict(int)
+        most_at_once: dict[str, int] = defaultdict(int)
+
+        async with rigged() as rig:
+            sends: dict[str, int] = defaultdict(int)
+
+            async def answer(events: Sequence[Event]) -> None:
+                (event,) = events
+                run = int(event.run_id or "")
+                sends[event.id] += 1
+                under_way[event.id] += 1
+                most_at_once[event.id] = max(most_at_once[event.id], under_way[event.id])
+                try:
+                    if run <= 5 and sends[event.id] == 1:
+                        await anyio.sleep(0.1)
+                        raise Retry("503")
+                    if run in (6, 7, 8):  # under way when the breaker opens, and taken while the release goes on
+                        await anyio.sleep(0.3 + 0.05 * (run - 6))
+                    else:
+                        await anyio.sleep(3 if sends[event.id] == 1 else 0.1)
+                finally:
+                    under_way[event.id] -= 1
+
+            rig.store = cast(Store, SlowRelease(rig.store))
+            sink = ScriptedSink(answer)
+            async with rig.telling(outlet(sink, concurrency=8)):
+                await rig.tell([draft for number in range(1, 30) for draft in steps(str(number), 2)])
+                await until(lambda: len(sink.took) == 58, 120)
+        assert set(most_at_once.values()) == {1}
+        assert [one for one, times in sends.items() if times > 1 and int(one.partition("/")[0]) > 5] == []
+
+    virtually(body)
+
+
+class SlowRelease:
+    """A store that takes half a second to say that it has released something."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def release(self, delivery_ids: Sequence[int]) -> None:
+        await self.store.release(delivery_ids)
+        await anyio.sleep(0.5)
 
 
 def test_what_a_sink_that_left_could_not_give_back_goes_on_when_its_name_returns() -> None:

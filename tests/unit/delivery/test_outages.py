@@ -10,7 +10,7 @@ import pytest
 from poller.core.deliveries import UNTIL_RESUMED, AttemptOutcome, DeliveryState
 from poller.core.errors import Rejected, Retry
 from poller.core.events import Event
-from tests.unit.delivery.rig import Rig, ScriptedSink, outlet, rejects, rigged, steps, until
+from tests.unit.delivery.rig import SCOPE, Rig, ScriptedSink, outlet, rejects, rigged, steps, until
 from tests.unit.polling.simulation import virtually
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -55,6 +55,25 @@ def test_an_outage_is_told_to_the_other_sinks_once_it_has_lasted_and_once_when_i
             assert 10 * MINUTE < recovered.data["duration_seconds"] < 18 * MINUTE
             assert [event.id for event in down.took if event.run_id is None] == []
             assert len(down.took) == 6
+
+    virtually(body)
+
+
+def test_a_sink_that_fails_for_the_only_run_that_it_is_owed_is_told_of_too() -> None:
+    """It may be the run's fault, and no other run is kept waiting: but nothing gets through, and somebody must know."""
+
+    async def body() -> None:
+        async with rigged() as rig:
+            far_end = FarEnd(down=True)
+            down, other = ScriptedSink(far_end.answer), ScriptedSink()
+            async with rig.telling(outlet(down, "down"), outlet(other, "other")) as dispatcher:
+                await rig.tell(steps("1", 2))
+                await until(lambda: any(event.kind == "sink_failing" for event in other.took), 3 * MINUTE)
+                assert not dispatcher.workers["down"].judge.breaker.open
+                far_end.down = False
+                await until(lambda: any(event.kind == "sink_recovered" for event in other.took), 6 * MINUTE)
+            assert [event.kind for event in await told(rig)] == ["sink_failing", "sink_recovered"]
+            assert down.taken == ["1/life/1", "1/life/2"]
 
     virtually(body)
 
@@ -227,6 +246,21 @@ async def test_a_sink_that_the_record_does_not_know_cannot_be_paused() -> None:
 # --- fallbacks --------------------------------------------------------------------------------------------------------
 
 
+def test_what_was_claimed_ahead_and_is_forgotten_is_not_sent() -> None:
+    async def body() -> None:
+        async with rigged() as rig:
+            sink = ScriptedSink(lambda _: anyio.sleep(1))
+            async with rig.telling(outlet(sink, concurrency=1)):
+                await rig.tell([draft for number in range(50) for draft in steps(str(number), 1)])
+                await anyio.sleep(2)
+                assert await rig.store.forget(SCOPE, "40", rig.clock.now())
+                await anyio.sleep(MINUTE)
+            assert sink.tries("40/life/1") == []
+            assert len(sink.took) == 49
+
+    virtually(body)
+
+
 def test_what_a_sink_gives_up_is_owed_to_its_fallback_whatever_that_one_takes_else() -> None:
     async def body() -> None:
         async with rigged() as rig:
@@ -364,6 +398,49 @@ def test_a_far_end_that_has_too_much_to_do_gets_less_at_once_and_more_again_late
                 await anyio.sleep(20 * MINUTE)
                 assert await rig.owed() == 0
                 assert dispatcher.workers["hook"].concurrency.allowed > 16
+
+    virtually(body)
+
+
+def test_while_a_far_end_asks_to_be_left_alone_nothing_is_sent_to_it_and_a_stop_does_not_wait() -> None:
+    async def body() -> None:
+        async with rigged() as rig:
+            asked_at: list[float] = []
+
+            def answer(events: Sequence[Event]) -> None:
+                if not asked_at:
+                    asked_at.append(rig.clock.monotonic())
+                    raise Retry("429", after=timedelta(minutes=2), crowded=True)
+
+            sink, other = ScriptedSink(answer), ScriptedSink()
+            async with rig.telling(outlet(sink, concurrency=1), outlet(other, "other")) as dispatcher:
+                await rig.tell([draft for number in range(20) for draft in steps(str(number), 1)])
+                await anyio.sleep(MINUTE)
+                assert (len(sink.tried), len(other.took)) == (1, 20)
+                with anyio.fail_after(1):
+                    await dispatcher.drained()
+                await until(lambda: len(sink.took) == 20, 3 * MINUTE)
+            assert 2 * MINUTE <= sink.tried[1][0] - asked_at[0] < 2 * MINUTE + 1
+
+    virtually(body)
+
+
+def test_somebody_who_resumes_a_sink_has_it_tried_although_it_asked_to_be_left_alone() -> None:
+    async def body() -> None:
+        async with rigged() as rig:
+            answers = iter([Retry("429", after=timedelta(hours=1), crowded=True)])
+
+            def answer(events: Sequence[Event]) -> None:
+                if (error := next(answers, None)) is not None:
+                    raise error
+
+            sink = ScriptedSink(answer)
+            async with rig.telling(outlet(sink, concurrency=1)):
+                await rig.tell(steps("1", 1) + steps("2", 1))
+                await anyio.sleep(MINUTE)
+                assert len(sink.tried) == 1
+                await rig.store.pause("hook", rig.clock.now())  # as `sinks resume` does
+                await until(lambda: len(sink.took) == 2, 5)
 
     virtually(body)
 
