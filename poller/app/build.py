@@ -3,13 +3,14 @@
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
+import structlog
 
 from poller.clock import SystemClock
 from poller.core.cadence import Pace
@@ -17,7 +18,7 @@ from poller.core.cohorts import Cohort
 from poller.core.diagnosis import DiagnosisTerms
 from poller.core.drafts import Place
 from poller.core.errors import ConfigError
-from poller.core.overdue import Terms
+from poller.core.overdue import Terms, strictest
 from poller.core.runs import RunName
 from poller.core.statuses import ACTIVE
 from poller.core.values import SinkSettings
@@ -35,6 +36,8 @@ from poller.settings.texts import run_name
 if TYPE_CHECKING:
     from poller.healthomics.service import HealthOmics
 
+log = structlog.get_logger("poller.daemon")
+
 
 @dataclass(slots=True)
 class Parts:
@@ -47,6 +50,8 @@ class Parts:
     dispatcher: Dispatcher
     make_outlets: Callable[[Sequence[SinkSettings]], list[Outlet]]
     twins: Twins | None
+    _placed_by: tuple[object, ...] = ()
+    _described: list[Cohort] = field(default_factory=list)
 
     @property
     def polling(self) -> dict[str, Callable[..., Awaitable[None]]]:
@@ -69,20 +74,26 @@ class Parts:
 
     def described_cohorts(self) -> list[Cohort]:
         """The cohorts of the configuration, with the runs that they name where these are by now."""
-        return [cohort_of(one, map(self._placed, map(run_name, one.run_ids))) for one in self.settings.cohort]
+        if self.settings.cohort:
+            placed_by = (*self.addresses, *(scope.recorded_as for scope in self.scopes))
+            if placed_by != self._placed_by:  # many runs may be named, and each round asks
+                named = [map(self._placed, map(run_name, one.run_ids)) for one in self.settings.cohort]
+                self._described = list(map(cohort_of, self.settings.cohort, named))
+                self._placed_by = placed_by
+        return self._described
 
     def cohorts(self) -> list[Cohort]:
         """The cohorts of the configuration, and the batches that are followed: those of merged scopes in the first."""
-        found = self.described_cohorts()
+        found = list(self.described_cohorts())
         for scope in self.scopes:
             batch_ids = [batch_id for rule in scope.rules for batch_id in rule.batches]
-            found += [Cohort(batch_id, batch_id=batch_id, scope=scope.acting.name) for batch_id in batch_ids]
+            found += [Cohort(batch_id, batch_id=batch_id, scope=scope.recorded_as) for batch_id in batch_ids]
         return list({one.key: one for one in found}.values())
 
     def _placed(self, run: RunName) -> RunName:
         """The run by the scope that the record has it in, as far as its name tells which that is."""
         try:
-            return RunName(run.run_id, scope=self.scope_of(run).acting.name)
+            return RunName(run.run_id, scope=self.scope_of(run).recorded_as)
         except ConfigError:
             return run
 
@@ -109,13 +120,12 @@ async def open_parts(
     name; `more_outlets` are sinks that come as objects, not as settings.
     Raises: ConfigError, StoreError.
     """
-    from poller.sinks.registry import close_sink, make_sink
+    from poller.sinks.registry import make_sink
     from poller.sinks.toolbox import Tools
     from poller.store.opening import open_store
 
     clock = clock or SystemClock()
     tools = Tools(clock, directory)
-    services: list[HealthOmics] = []
     outlets: list[Outlet] = []
 
     def make_outlets(configured: Sequence[SinkSettings]) -> list[Outlet]:
@@ -130,7 +140,10 @@ async def open_parts(
 
     store = open_store(settings.store.url, directory=directory)
     foundation = foundation_of(store, clock, random.random)
-    try:
+    async with AsyncExitStack() as opened:  # what fails to close keeps nothing else open
+        opened.push_async_callback(store.close)
+        opened.push_async_callback(tools.close)
+        opened.push_async_callback(_close_all, outlets)
         await store.open()
         if holder is not None:
             await store.hold(holder)
@@ -138,7 +151,7 @@ async def open_parts(
         scopes = []
         for name, region, aws, watches in configured_scopes(settings):
             service = service_of(aws, region, clock, include)
-            services.append(service)
+            opened.push_async_callback(service.close)
             scopes.append(
                 Scope(
                     foundation,
@@ -160,13 +173,21 @@ async def open_parts(
         for scope in scopes:
             scope.cohorts = parts.described_cohorts
         yield parts
-    finally:
-        for service in services:
-            await service.close()
-        for outlet in outlets:
-            await close_sink(outlet.sink)
-        await tools.close()
-        await store.close()
+
+
+async def close_outlet(outlet: Outlet) -> None:
+    """Free what a sink that is served no more had opened; what it raises then is its own affair."""
+    from poller.sinks.registry import close_sink
+
+    try:
+        await close_sink(outlet.sink)
+    except Exception:
+        log.exception("sink.close_failed", sink=outlet.name)
+
+
+async def _close_all(outlets: Sequence[Outlet]) -> None:
+    for outlet in outlets:
+        await close_outlet(outlet)
 
 
 def resolve_region(aws: AwsSettings) -> str:
@@ -261,14 +282,14 @@ def cohort_of(settings: CohortSettings, named: Iterable[RunName]) -> Cohort:
 
 
 def terms_of(watches: Iterable[WatchSettings]) -> Terms:
-    """What the `[[watch]]` tables of a scope call too long: the shortest of all; without a deadline there is none."""
-    watches = list(watches)
-    shortest: dict[str, timedelta] = {}
-    for status in ACTIVE:
-        given = [deadline for watch in watches if (deadline := getattr(watch.deadline, status)) > timedelta(0)]
-        if given:
-            shortest[status] = min(given)
-    return Terms(shortest, min((watch.overdue_factor for watch in watches if watch.overdue_factor), default=0.0))
+    """What the `[[watch]]` tables of a scope call too long: the strictest of all; a deadline of 0 is none."""
+    return strictest(
+        Terms(
+            {status: given for status in ACTIVE if (given := getattr(watch.deadline, status)) > timedelta(0)},
+            watch.overdue_factor,
+        )
+        for watch in watches
+    )
 
 
 def diagnosis_of(settings: Settings) -> DiagnosisTerms:

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,19 +13,17 @@ import structlog
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from poller.app.build import Parts, open_parts, rules_of, terms_of
+from poller.app.build import Parts, close_outlet, open_parts, rules_of, terms_of
 from poller.app.http import serve_http
 from poller.core.drafts import poller_event
 from poller.core.errors import PollerError, StoreUnavailable
 from poller.core.event_data import PollerData
 from poller.delivery.cohorts import Cohorts
-from poller.delivery.outlet import Outlet
 from poller.polling.twins import whole_rules
 from poller.ports.records import Round
 from poller.settings.load import Loaded, load_settings
 from poller.settings.model import Settings
 from poller.settings.scopes import watches_anew
-from poller.sinks.registry import close_sink
 from poller.supervision import keep_running, start_running, start_side_by_side
 from poller.version import __version__
 
@@ -35,6 +33,7 @@ ANSWERS_SECONDS: Final = 2.0
 """How long answers in flight are awaited at a stop."""
 PRUNE_EVERY: Final = 3600.0
 RELOADABLE: Final = ("watch", "sinks")
+Load = Callable[[Path], Loaded]
 
 
 def holder_name() -> str:
@@ -42,13 +41,19 @@ def holder_name() -> str:
     return f"omics-poller {__version__}"
 
 
-async def run_daemon(loaded: Loaded, *, announce: Callable[[Parts, str | None], None] | None = None) -> None:
+async def run_daemon(
+    loaded: Loaded,
+    *,
+    load: Load = load_settings,
+    announce: Callable[[Parts, str | None], None] | None = None,
+) -> None:
     """Run until SIGTERM or SIGINT, then drain and return; SIGHUP reads the configuration again.
 
-    Args: `announce` is called once everything runs, with the address of the HTTP server.
+    Args: `load` reads it then; `announce` is called once everything runs, with the address of the HTTP server.
     Raises: ConfigError, StoreError.
     """
     stop = anyio.Event()
+    _tell_doubts(loaded)
     async with (
         open_parts(loaded.settings, loaded.directory, holder=holder_name()) as parts,
         serve_http(parts, loaded.settings.http) as address,
@@ -68,10 +73,15 @@ async def run_daemon(loaded: Loaded, *, announce: Callable[[Parts, str | None], 
                 announce(parts, address)
 
         async with anyio.create_task_group() as signals:
-            await signals.start(_obey_signals, parts, loaded, stop)
+            await signals.start(_obey_signals, parts, loaded, load, stop)
             await run_parts(parts, stop, ready)
             signals.cancel_scope.cancel()
     log.info("daemon.stopped")
+
+
+def _tell_doubts(loaded: Loaded) -> None:
+    for doubt in loaded.doubts(datetime.now(UTC)):
+        log.warning("config.doubtful", path=str(loaded.path), warning=doubt)
 
 
 async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] = lambda: None) -> None:
@@ -98,7 +108,12 @@ async def run_parts(parts: Parts, stop: anyio.Event, ready: Callable[[], None] =
 
 
 async def _obey_signals(
-    parts: Parts, loaded: Loaded, stop: anyio.Event, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    parts: Parts,
+    loaded: Loaded,
+    load: Load,
+    stop: anyio.Event,
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Stop on SIGTERM and SIGINT, at once on a second one; read the configuration again on SIGHUP."""
     again, wanted = anyio.create_memory_object_stream[None](1)
@@ -108,7 +123,7 @@ async def _obey_signals(
         anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received,
     ):
         async with anyio.create_task_group() as reloading:  # apart: a reload may wait for the record, a stop may not
-            reloading.start_soon(_keep_reloading, parts, loaded, wanted, name="reload")
+            reloading.start_soon(_keep_reloading, parts, loaded, load, wanted, name="reload")
             await _obey(received, again, stop, task_status)
 
 
@@ -130,23 +145,24 @@ async def _obey(
             raise KeyboardInterrupt
 
 
-async def _keep_reloading(parts: Parts, loaded: Loaded, wanted: MemoryObjectReceiveStream[None]) -> None:
+async def _keep_reloading(parts: Parts, loaded: Loaded, load: Load, wanted: MemoryObjectReceiveStream[None]) -> None:
     """One reload after the other."""
     current = loaded.settings
     async for _ in wanted:
-        current = await reload(parts, loaded.path, current)
+        current = await reload(parts, loaded.path, current, load=load)
 
 
-async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
+async def reload(parts: Parts, path: Path, current: Settings, *, load: Load = load_settings) -> Settings:
     """Apply `[watch]` and `[[sinks]]` of the file as it is now, both or neither; say what else needs a restart."""
     try:
-        loaded = load_settings(path)
+        loaded = load(path)
         new = loaded.settings
         with loaded.placing_sinks():
             outlets = parts.make_outlets(new.sinks)
     except PollerError as error:
         log.error("config.refused", path=str(path), error=str(error), then="the daemon goes on as it was")
         return current
+    _tell_doubts(loaded)
     before = parts.dispatcher.outlets
     changed = [name for name in RELOADABLE if getattr(new, name) != getattr(current, name)]
     restart = [
@@ -157,7 +173,7 @@ async def reload(parts: Parts, path: Path, current: Settings) -> Settings:
     await parts.dispatcher.exchange(outlets)
     for outlet in before:
         if outlet not in outlets:
-            await _closed(outlet)
+            await close_outlet(outlet)
     _watch_anew(parts, new)
     log.info("config.reloaded", path=str(path), changed=changed, needs_restart=restart)
     return current.model_copy(update={name: getattr(new, name) for name in RELOADABLE})
@@ -175,22 +191,16 @@ def _watch_anew(parts: Parts, new: Settings) -> None:
             scope.use_terms(terms_of(watches))
 
 
-async def _closed(outlet: Outlet) -> None:
-    """Free what a sink that left had opened; what it raises then is its own affair."""
-    try:
-        await close_sink(outlet.sink)
-    except Exception:
-        log.exception("sink.close_failed", sink=outlet.name)
-
-
 async def _keep_tidy(parts: Parts) -> None:
     """Drop what retention allows to drop, once an hour."""
     while True:
         await parts.foundation.clock.sleep(PRUNE_EVERY)
         now = parts.foundation.clock.now()
         keep = {scope.name: whole_rules(scope).run_ids for scope in parts.scopes}
+        cohorts = [cohort.key for cohort in parts.cohorts()]
+        before = now - parts.settings.store.retention
         try:
-            gone = await parts.foundation.store.prune(before=now - parts.settings.store.retention, now=now, keep=keep)
+            gone = await parts.foundation.store.prune(before=before, now=now, keep=keep, cohorts=cohorts)
         except StoreUnavailable as error:
             log.warning("retention.failed", error=str(error), then="tried again in an hour")
             continue

@@ -39,6 +39,16 @@ NO_TERMS: Final = Terms()
 """No run is ever overdue."""
 
 
+def strictest(several: Iterable[Terms]) -> Terms:
+    """The shortest deadline of each status, and the smallest factor that is on."""
+    several = list(several)
+    deadlines: dict[str, timedelta] = {}
+    for terms in several:
+        for status, deadline in terms.deadlines.items():
+            deadlines[status] = min(deadline, deadlines.get(status, deadline))
+    return Terms(deadlines, min((terms.factor for terms in several if terms.factor), default=0.0))
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """How long a run may be in its status, and where that comes from."""

@@ -46,7 +46,7 @@ class Sight:
         return self.probe_at is not None
 
 
-def sees(sight: Sight, now: datetime) -> Sight:
+def sees(now: datetime) -> Sight:
     """A look succeeded."""
     return Sight(last_success_at=now)
 

@@ -1,6 +1,7 @@
 """Tells that a cohort has finished: follows the events on record, and adds one when the last of its runs has ended."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -20,13 +21,15 @@ class Cohorts:
     """Follows cohorts for ever.
 
     Args: `which` gives the cohorts as things stand: a reload may bring a batch, and two scopes may prove to be one,
-    which a batch is then of.
+    which a batch is then of, and which a run is then in.
     """
 
     def __init__(self, which: Callable[[], Sequence[Cohort]], foundation: Foundation) -> None:
         self.which = which
         self.foundation = foundation
         self._read_to = -1
+        self._known: dict[str, Cohort] = {}
+        """As they were when they read last, by key: where a run is that they name may only become clear."""
         self._progress: dict[str, Progress | None] = {}
         """As last read, by key; None of one that has finished. What has changed since is not in it."""
 
@@ -39,16 +42,9 @@ class Cohorts:
     async def look(self) -> None:
         """Read what is new, and tell of the cohorts that have finished by now."""
         on, cohorts = self.foundation, self.which()
-        if not cohorts:
-            return
-        last = await on.gate.insist(on.store.last_position)
-        if last != self._read_to or any(cohort.key not in self._progress for cohort in cohorts):
-            followed = Followed(more=True)
-            while followed.more:
-                followed = await on.gate.insist(lambda: on.store.follow_cohorts(cohorts))
-                for key in followed.changed:
-                    self._progress.pop(key, None)
-            self._read_to = last
+        if cohorts:
+            await self._read(cohorts)
+        self._progress = {one.key: self._progress[one.key] for one in cohorts if one.key in self._progress}
         moved = [cohort for cohort in cohorts if cohort.key not in self._progress or self._may_close(cohort)]
         if moved:
             read = await on.gate.insist(lambda: on.store.cohort_progress(moved))
@@ -58,6 +54,21 @@ class Cohorts:
             progress = self._progress.get(cohort.key)
             if progress is not None and has_finished(cohort, progress, now):
                 await self._tell(cohort)
+
+    async def _read(self, cohorts: Sequence[Cohort]) -> None:
+        """Have them read what is new; those whose runs are named otherwise by now, all that is on record."""
+        on, known = self.foundation, {cohort.key: cohort for cohort in cohorts}
+        last = await on.gate.insist(on.store.last_position)
+        if last == self._read_to and known == self._known:
+            return
+        anew = [key for key, cohort in known.items() if self._known.get(key, cohort) != cohort]
+        followed = Followed(more=True)
+        while followed.more:
+            followed = await on.gate.insist(partial(on.store.follow_cohorts, cohorts, anew=anew))
+            anew = []
+            for key in followed.changed:
+                self._progress.pop(key, None)
+        self._read_to, self._known = last, known
 
     def _may_close(self, cohort: Cohort) -> bool:
         """Whether it may finish without an event: that a batch submits no more is none, once its runs have ended."""

@@ -148,7 +148,7 @@ class Access:
         return None
 
     def _sees(self) -> None:
-        self.sight = sees(self.sight, self.clock.now())
+        self.sight = sees(self.clock.now())
 
     def _fails(self, cause: Cause, detail: str, *, at_once: bool = False) -> None:
         self.sight = fails(

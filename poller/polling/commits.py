@@ -1,6 +1,6 @@
 """What a round has found -> one transaction of the record, and what is said of that then: log, counters, bell."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -24,8 +24,8 @@ _LOST: Final = {"vanished": "run.vanished", "unreachable": "run.unreachable"}
 class Commits:
     """The transactions of one scope.
 
-    Args: `diagnoses` learns of runs that failed; `include` names the private fields to keep and send; of `cohorts` each
-    event says whether its run fits them.
+    Args: `diagnoses` learns of runs that failed; `include` names the private fields to keep and send; of what
+    `cohorts` gives each event says whether its run fits.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Commits:
         diagnoses: Diagnoses,
         *,
         include: Sequence[str] = (),
-        cohorts: Sequence[Cohort] = (),
+        cohorts: Callable[[], Sequence[Cohort]] = tuple,
     ) -> None:
         self.store = foundation.store
         self.gate = foundation.gate
@@ -50,6 +50,7 @@ class Commits:
         self.batches = knowledge.batches
         self.followed = knowledge.followed
         self.overdues = knowledge.overdues
+        self.workflow_names = knowledge.workflow_names
 
     async def write(self, work: Work, *, news: Draft | None, state: ScopeState | None) -> None:
         """Commit a round, if it changes anything; returns once it is on disk.
@@ -98,13 +99,16 @@ class Commits:
         stored: Mapping[str, Mapping[str, Json]] = {}
         if partial:
             stored = await self.gate.insist(lambda: self.store.snapshots(self.scope, partial))
-        drafts = []
+        drafts, cohorts = [], self.cohorts() if work.transitions else ()
         for one in work.transitions:
             fields: Mapping[str, Json] = {}
             if one.snapshot is None or not one.snapshot.full:
                 candidates = (stored.get(one.run_id, {}), work.snapshots.get(one.run_id, {}))
                 fields = next((each for each in candidates if one.uuid and each.get("uuid") == one.uuid), {})
-            drafts.append(event_of(one, self.access.place, fields, include=self.include, cohorts=self.cohorts))
+            shown = fields if one.snapshot is None else {**fields, **one.snapshot.fields}
+            if (name := self.workflow_names.get(shown.get("workflowId", ""))) is not None:
+                fields = {"workflowName": name, **fields}
+            drafts.append(event_of(one, self.access.place, fields, include=self.include, cohorts=cohorts))
         return drafts + [batch_event(one, self.access.place) for one in work.batch_transitions]
 
 

@@ -53,6 +53,8 @@ class Knowledge:
         self.pace = pace
         self.followed = Followed(foundation, discovery.rules, planner.claims)
         self.runs = self.followed.runs
+        self.workflow_names: dict[str, str] = {}
+        """By workflow id: only lists show them."""
         self.overdues = Overdues(foundation, terms, self.runs)
         self.failures = Failures(foundation, pace, self.overdues.groups)
         self.ladders = Ladders(planner, manifests, pace, self.runs, self.clock.now, self.clock.monotonic)

@@ -44,6 +44,7 @@ class Listings:
         self.followed = knowledge.followed
         self.ladders = knowledge.ladders
         self.overdues = knowledge.overdues
+        self.workflow_names = knowledge.workflow_names
         self.failures = knowledge.failures
         self.pages_lost = False
         self._ended_read_at = float("-inf")
@@ -84,6 +85,8 @@ class Listings:
             log.warning("look.odd", kind="unreadable_item", list=look.name.status or "newest", items=page.unreadable)
         remembered = await self._remembered(work, page.items)
         for item in page.items:
+            if item.fields.get("workflowName"):
+                self.workflow_names[item.fields["workflowId"]] = item.fields["workflowName"]
             self._item_shown(work, item, remembered, look.name)
         showed = [item.run_id for item in page.items]
         if look.name.status is None:

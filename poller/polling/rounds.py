@@ -56,7 +56,7 @@ class Rounds:
         waiters: Waiters,
         diagnoses: Diagnoses,
         include: Sequence[str] = (),
-        cohorts: Sequence[Cohort] = (),
+        cohorts: Callable[[], Sequence[Cohort]] = tuple,
     ) -> None:
         self.store = foundation.store
         self.gate = foundation.gate

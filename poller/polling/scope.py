@@ -32,7 +32,7 @@ from poller.polling.manifests import Manifests
 from poller.polling.named import Named
 from poller.polling.rounds import Rounds
 from poller.polling.rules import Rule
-from poller.polling.twins import Twins, service_of, take_over, whole_rules
+from poller.polling.twins import Twins, service_of, take_over, whole_rules, whole_terms
 from poller.polling.waiters import Waiters
 from poller.ports.records import ScopeState
 from poller.ports.service import RunService
@@ -44,9 +44,9 @@ class Scope:
     """One account and region: what is followed in it, and the loop that follows.
 
     Args: `rules` say what is followed, one for each `[[watch]]`; `terms` say when a run is overdue, `diagnosis` what is
-    asked about one that failed. `cohorts` gives those that events name, as things stand when a life begins. Where there
-    are several scopes `twins` is set, too: one that proves to be the same account and region as an earlier one rests
-    with that, its `keeper`, as one of its `guests`.
+    asked about one that failed. `cohorts` gives those that events name, as things stand. Where there are several scopes
+    `twins` is set, too: one that proves to be the same account and region as an earlier one rests with that, its
+    `keeper`, as one of its `guests`.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class Scope:
         self.keeper: Scope | None = None
         self.guests: list[Scope] = []
         self.rested_before = False
+        self.recorded_as = place.scope
+        """The name under which the record holds what is followed here: in the end that of the keeper."""
 
     @property
     def name(self) -> str:
@@ -153,7 +155,7 @@ class Scope:
     def use_terms(self, terms: Terms) -> None:
         """Call other runs overdue from now on: answers in flight are asked for again."""
         self.terms = terms
-        self._turn.cancel()
+        self.acting._turn.cancel()
 
     async def _run(self, task_status: TaskStatus[None]) -> None:
         started_at = self.clock.now()
@@ -184,7 +186,7 @@ class Scope:
             discovery=Discovery(rules, state.discovered_through or started_at, by_our_clock=first_start),
             batches=Batches(rules.claim_of_batch, self.clock, chance),
             pace=self.pace,
-            terms=self.terms,
+            terms=whole_terms(self),
         )
         inquiries = Inquiries(service, self.foundation, self.pace, state.rates, self.diagnosis)
         diagnoses = Diagnoses(self.foundation, access, inquiries)
@@ -195,7 +197,7 @@ class Scope:
             waiters=self._waiters,
             diagnoses=diagnoses,
             include=self.include,
-            cohorts=self.cohorts(),
+            cohorts=self.cohorts,
         )
         if first_start:
             await rounds.keep_state()  # a run that is created from now on is told, whatever befalls us before a look

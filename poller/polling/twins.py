@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from poller.core.overdue import Terms, strictest
 from poller.polling.rules import Rules
 from poller.ports.service import RunService
 
@@ -41,6 +42,11 @@ def whole_rules(scope: "Scope") -> Rules:
     return Rules(dict.fromkeys(rule for one in (scope, *scope.guests) for rule in one.rules), scope.pace)
 
 
+def whole_terms(scope: "Scope") -> Terms:
+    """What is called too long in a scope, and in those that rest with it."""
+    return strictest(one.terms for one in (scope, *scope.guests))
+
+
 async def take_over(scope: "Scope") -> None:
     """Have the record hold under this scope's name what it holds under those of its guests; again and again is once.
 
@@ -57,6 +63,7 @@ async def take_over(scope: "Scope") -> None:
                 marks.append(state.discovered_through)
         move = partial(scope.store.merge_scopes, guest.name, scope.name, discovered_through=min(marks, default=None))
         await scope.gate.insist(move)
+        guest.recorded_as = scope.name
         discovered = discovered or theirs
 
 

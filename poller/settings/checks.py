@@ -14,7 +14,7 @@ from poller.core.values import format_duration
 from poller.settings.lines import KeyPath
 from poller.settings.matches import match_warnings
 from poller.settings.model import Settings, WatchSettings
-from poller.settings.problems import Problem
+from poller.settings.problems import Doubt, Problem
 from poller.settings.scopes import called, watches_by_scope, watches_of
 from poller.settings.sinks import sink_problems
 from poller.settings.texts import run_name
@@ -62,34 +62,37 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from sink_problems(settings.sinks)
 
 
-def warnings(settings: Settings) -> list[str]:
+def warnings(settings: Settings) -> list[Doubt]:
     """What works as it is written, and is most likely not what was meant."""
-    found = []
+    found: list[Doubt] = []
     silent = [
         called(aws) or f"number {place + 1}"
         for place, (aws, watches) in enumerate(zip(settings.aws, watches_by_scope(settings), strict=True))
         if not any(map(_follows, watches))
     ]
     if len(settings.aws) > 1 and silent:
-        found.append(
+        nothing = (
             f"nothing to watch in {' and '.join(silent)}: no [[watch]] with that name in `aws` says what to follow; "
             "`omics-poller add` adds runs later"
         )
+        found.append(Doubt(nothing))
     elif silent:
-        found.append(
+        nothing = (
             "nothing to watch: [watch] names no run_ids and no batch_ids, and discover is off;"
             " `omics-poller add` adds runs later"
         )
+        found.append(Doubt(nothing))
     if len(settings.watch) > 1:
+        in_vain = "follows nothing: it names no run_ids and no batch_ids, and discover is off"
         found += [
-            f"[[watch]] number {index + 1} follows nothing: it names no run_ids and no batch_ids, and discover is off"
+            Doubt(f"[[watch]] number {index + 1} {in_vain}", ("watch", index))
             for index, watch in enumerate(settings.watch)
             if not _follows(watch)
         ]
     if not settings.sinks:
-        found.append("no [[sinks]]: events are recorded, and nobody is told")
+        found.append(Doubt("no [[sinks]]: events are recorded, and nobody is told"))
     elif not any(Route.of(sink).takes_type("healthomics.poller.blind") for sink in settings.sinks):
-        found.append('no sink takes "blind": nobody is told when the poller can no longer see the account')
+        found.append(Doubt('no sink takes "blind": nobody is told when the poller can no longer see the account'))
     return [*found, *match_warnings(settings)]
 
 

@@ -6,19 +6,20 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from poller.core.errors import ConfigError
 from poller.core.values import SinkSettings
+from poller.settings.checks import warnings
 from poller.settings.lines import KeyPath, Step, key_lines
 from poller.settings.model import MANY, Settings
 from poller.settings.reading import Reading
 from poller.settings.scopes import watches_of
-from poller.settings.sinks import SinkCatalogue, no_such_sink
+from poller.settings.sinks import SinkCatalogue, no_such_sink, sink_warnings
 from poller.settings.texts import run_name
-from poller.sinks.registry import UnmadeSink
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a configuration: ten thousand run ids fit well, and a device or a record given by mistake does not."""
@@ -53,9 +54,20 @@ class Loaded:
                 return one
         raise ConfigError(f"{self.path}: {no_such_sink(name, (one.name for one in self.settings.sinks))}")
 
+    def doubts(self, now: datetime) -> list[str]:
+        """What works as it is written, and is most likely not what was meant; with its line where it has one."""
+        found = [*warnings(self.settings), *sink_warnings(self.settings.sinks, self.directory, now)]
+        lines = [self.line_of(doubt.path) if doubt.path else None for doubt in found]
+        return [
+            f"{self.path}:{line} {doubt.sentence}" if line else doubt.sentence
+            for doubt, line in zip(found, lines, strict=True)
+        ]
+
     @contextmanager
     def placing_sinks(self) -> Iterator[None]:
         """Say where a sink is that cannot be made. Raises: ConfigError in place of UnmadeSink."""
+        from poller.sinks.registry import UnmadeSink  # here: it looks for what is installed
+
         try:
             yield
         except UnmadeSink as error:

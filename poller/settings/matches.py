@@ -13,10 +13,12 @@ from poller.core.runs import RUN_ID
 from poller.core.statuses import RANK
 from poller.core.values import SinkSettings
 from poller.settings.model import Settings
+from poller.settings.problems import Doubt
 from poller.settings.scopes import account_of
 
 UNREAD: Final = RUN_PREFIX + "unreachable"
-_UNREAD_DATA: Final = {"run_id": "", "status": None}
+_KNOWN_OF_UNREAD: Final = frozenset({"account", "region", "cohort"})
+"""Keys of a match that a run may fit that was never read: where it is, and which cohort names it."""
 _IDS: Final = {"group": "a run group", "batch": "a batch"}
 _OTHER_NAMES: Final = {
     "run_group": "group",
@@ -39,21 +41,28 @@ def meant_by(word: str) -> str | None:
     return near[0] if near else None
 
 
-def match_warnings(settings: Settings) -> Iterator[str]:
+def match_warnings(settings: Settings) -> Iterator[Doubt]:
     """What is most likely not what was meant, one sentence each."""
-    for sink in settings.sinks:
+    for index, sink in enumerate(settings.sinks):
         places = len(sink.match)
         for number, table in enumerate(sink.match, start=1):
             where = f'[[sinks]] "{sink.name}" match' + (f" number {number}" if places > 1 else "")
             said = list(no_such_values(table, settings)) or _never(sink, table)
-            yield from (f"{where} {sentence}" for sentence in said)
-        yield from _named_in_vain(sink)
+            path = ("sinks", index, "match", *((number - 1,) if places > 1 else ()))
+            yield from (Doubt(f"{where} {sentence}", path) for sentence in said)
+        yield from (Doubt(sentence, ("sinks", index, "events")) for sentence in _named_in_vain(sink))
     takers = [route for route in map(Route.of, settings.sinks) if route.takes_type(UNREAD)]
-    if takers and not any(route.takes(UNREAD, _UNREAD_DATA) for route in takers):
-        yield (
+    if takers and not any(map(_may_take_unread, takers)):
+        yield Doubt(
             "every sink that takes `unreachable` has a match, and a run that was never read has no name, no tags and no"
             " workflow: nobody is told of it; have a sink without match take `unreachable` and `vanished`"
         )
+
+
+def _may_take_unread(route: Route) -> bool:
+    """Whether it may be told of a run that was never read."""
+    asked = [{key.partition(".")[0] for key, _ in table.asked()} for table in route.match]
+    return not asked or any(keys <= _KNOWN_OF_UNREAD for keys in asked)
 
 
 def no_such_values(table: Match, settings: Settings) -> Iterator[str]:

@@ -15,3 +15,11 @@ class Problem:
     path: KeyPath
     sentence: str
     others: tuple[KeyPath, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What works as it is written, and is most likely not what was meant: in one sentence, and at which key."""
+
+    sentence: str
+    path: KeyPath = ()

@@ -18,7 +18,7 @@ from poller.core.errors import ConfigError
 from poller.core.values import SinkSettings
 from poller.settings.event_names import misspelt_event
 from poller.settings.lines import KeyPath
-from poller.settings.problems import Problem
+from poller.settings.problems import Doubt, Problem
 
 
 class SinkCatalogue(Protocol):
@@ -195,11 +195,11 @@ class Doubtful(Protocol):
         ...
 
 
-def sink_warnings(sinks: Sequence[SinkSettings], directory: Path, now: datetime) -> list[str]:
+def sink_warnings(sinks: Sequence[SinkSettings], directory: Path, now: datetime) -> list[Doubt]:
     """What sinks have to say of their settings, and of the files that these name."""
     return [
-        f'[[sinks]] "{sink.name}" {said}'
-        for sink in sinks
+        Doubt(f'[[sinks]] "{sink.name}" {said}', ("sinks", index, said.partition(":")[0]))
+        for index, sink in enumerate(sinks)
         if isinstance(sink, Doubtful)
         for said in sink.warnings(directory, now)
     ]

@@ -12,12 +12,13 @@ import pytest
 
 from poller.app import daemon
 from poller.app.build import Parts
+from poller.app.cli.options import AwsOptions, load_configuration
 from poller.app.daemon import reload, run_daemon
 from poller.core.errors import ConfigError, StoreRefused, StoreUnavailable
 from poller.delivery.outlet import Outlet
 from poller.emulator import Emulator, Fault, Life
 from poller.polling.rules import Rule
-from poller.settings.load import load_settings
+from poller.settings.load import Loaded, load_settings
 from poller.sinks.file import FileSink
 from tests.unit.app.daemon_rig import Stage, file_sink, send_signal
 from tests.unit.app.library_rig import PATIENCE, asked_again, ended, quick_life, until
@@ -148,6 +149,17 @@ async def test_a_file_with_a_mistake_changes_nothing_at_all(
     assert "config.refused" in [record.message for record in caplog.records]
 
 
+async def test_a_reload_says_what_is_doubtful_as_a_start_does(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.configure(file_sink("one"))
+    async with stage.running() as parts:
+        stage.configure(file_sink("one", match="{ group = 'oncology' }"))
+        await reload(parts, stage.path, parts.settings)
+    doubts = [vars(record)["warning"] for record in caplog.records if record.message == "config.doubtful"]
+    (about_the_match,) = (doubt for doubt in doubts if "oncology" in doubt)
+    line = stage.path.read_text().splitlines().index("match = { group = 'oncology' }") + 1
+    assert about_the_match.startswith(f'{stage.path}:{line} [[sinks]] "one" match group: "oncology" fits none')
+
+
 async def test_a_file_that_is_gone_changes_nothing(stage: Stage) -> None:
     stage.configure(file_sink("one"))
     async with stage.running() as parts:
@@ -214,6 +226,28 @@ async def test_a_sink_whose_table_did_not_change_stays_and_one_that_left_is_clos
         assert leaves._fd is None
 
 
+async def test_a_sink_that_fails_to_close_keeps_nothing_else_open(
+    stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.configure(file_sink("one") + file_sink("two"))
+    async with stage.parts() as parts:
+        first, second = (outlet.sink for outlet in parts.dispatcher.outlets)
+        closed: list[object] = []
+
+        async def fails() -> None:
+            raise OSError("disk gone")
+
+        async def closes() -> None:
+            closed.append(second)
+
+        monkeypatch.setattr(first, "close", fails)
+        monkeypatch.setattr(second, "close", closes)
+    assert closed == [second]
+    async with stage.parts():
+        pass  # the record's lock is free
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["sink.close_failed"]
+
+
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +273,27 @@ async def test_sighup_reloads_and_sigterm_stops_the_daemon(stage: Stage, said: l
     send_signal(signal.SIGTERM)
     await asyncio.wait_for(running, PATIENCE)
     assert said == ["daemon.started", "config.reloaded", "daemon.stopping", "daemon.stopped"]
+
+
+async def test_a_reload_reads_the_file_as_the_start_did(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--region` and the like over it: what they say has not changed."""
+    reloaded: list[dict[str, Any]] = []
+    monkeypatch.setattr(daemon.log, "info", lambda event, **facts: reloaded.append(facts | {"event": event}))
+    stage.configure(file_sink("one"))
+
+    def load(path: Path) -> Loaded:
+        return load_configuration(path, AwsOptions(region="eu-west-1"))
+
+    begun: list[Parts] = []
+    start = run_daemon(load(stage.path), load=load, announce=lambda parts, _: begun.append(parts))
+    running = asyncio.create_task(start)
+    await until(lambda: begun)
+    send_signal(signal.SIGHUP)
+    await until(lambda: [one for one in reloaded if one["event"] == "config.reloaded"])
+    send_signal(signal.SIGTERM)
+    await asyncio.wait_for(running, PATIENCE)
+    (facts,) = (one for one in reloaded if one["event"] == "config.reloaded")
+    assert (facts["changed"], facts["needs_restart"]) == ([], [])
 
 
 async def test_a_reload_that_waits_for_the_record_does_not_keep_the_daemon_from_stopping(

@@ -311,6 +311,64 @@ async def test_a_cohort_knows_its_runs_by_whatever_name_they_are_written(stages:
     }
 
 
+async def test_events_name_the_cohort_by_whatever_name_it_has_for_their_run(stages: Stages) -> None:
+    """Where a run is that is named by its account is only known once the account is."""
+    runs = [stages.two.start_run(quick_life()) for _ in range(3)]
+    names = [f"{TWO}/us-east-1:{runs[0]}", f"arn:aws:omics:us-east-1:{TWO}:run/{runs[1]}", f"clinic:{runs[2]}"]
+    cohort = f'[[cohort]]\nname = "plate"\nrun_ids = {json.dumps(names)}\n'
+    stages.configure(watch("clinic", f"run_ids = {json.dumps(runs)}") + cohort)
+    async with stages.stage.running():
+        await until(lambda: all(stages.kinds(run_id, TWO)[-1:] == ["completed"] for run_id in runs))
+    assert {tuple(event["data"]["cohorts"]) for event in stages.told() if event["subject"] in runs} == {("plate",)}
+
+
+@pytest.mark.parametrize("when", ["described later", "merged late"])
+async def test_a_cohort_that_names_a_run_by_the_scope_that_rests_is_told(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Whether the record has its events under that name, under the keeper's, or first one and then the other."""
+    async with sts_server(monkeypatch, AKLAB=ONE, AKAGAIN=ONE):
+        stages.two = stages.one
+        run_id = stages.one.start_run(Life.of("COMPLETED"))
+        other = stages.one.start_run(Life.of("RUNNING"))
+        watches = watch("lab", f'run_ids = ["{other}"]') + watch("clinic", f'run_ids = ["{run_id}"]')
+        profiles = {"first": 'profile = "AKLAB"', "second": 'profile = "AKAGAIN"'}
+        if when == "described later":
+            stages.configure(watches, **profiles)
+            async with stages.stage.running() as parts:
+                await until(lambda: stages.kinds(run_id, ONE) and parts.scopes[1].recorded_as == "lab")
+            stages.stage.stop = anyio.Event()
+        else:  # each account is known by its first answer only, and the record is slow just then
+            monkeypatch.delenv("AWS_ENDPOINT_URL_STS")
+        stages.configure(f'{watches}[[cohort]]\nname = "plate"\nrun_ids = ["clinic:{run_id}"]\n', **profiles)
+        async with stages.stage.parts() as parts, anyio.create_task_group() as tasks:
+            merge = parts.foundation.store.merge_scopes
+
+            async def merge_later(*names: str, **mark: Any) -> None:
+                await anyio.sleep(1.5 if when == "merged late" else 0)
+                await merge(*names, **mark)
+
+            monkeypatch.setattr(parts.foundation.store, "merge_scopes", merge_later)
+            tasks.start_soon(daemon.run_parts, parts, stages.stage.stop)
+            await until(lambda: [event["subject"] for event in stages.told() if "counts" in event["data"]] == ["plate"])
+            stages.stage.stop.set()
+
+
+@pytest.mark.parametrize("merged", [False, True])
+async def test_a_deadline_holds_in_a_scope_that_rests_with_another_too(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch, merged: bool
+) -> None:
+    async with sts_server(monkeypatch, AKLAB=ONE, AKAGAIN=ONE if merged else TWO):
+        if merged:
+            stages.two = stages.one
+        run_id = stages.two.start_run(Life.of("RUNNING"))
+        deadline = f'run_ids = ["{run_id}"]\ndeadline = {{ RUNNING = "300ms" }}'
+        profiles = {"first": 'profile = "AKLAB"', "second": 'profile = "AKAGAIN"'}
+        stages.configure(watch("lab", "") + watch("clinic", deadline), **profiles)
+        async with stages.stage.running():
+            await until(lambda: "overdue" in stages.kinds(run_id, ONE if merged else TWO))
+
+
 def test_a_region_is_found_as_every_aws_tool_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = tmp_path / "aws-config"
     config.write_text("[default]\nregion = eu-north-1\n")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from poller.core.drafts import Place, event_of
 from poller.core.event_data import CloudEvent
 from poller.core.machine import observe
-from poller.core.overdue import Agenda, Limit, Terms, is_overdue, limit_of, tell_overdue
+from poller.core.overdue import NO_TERMS, Agenda, Limit, Terms, is_overdue, limit_of, strictest, tell_overdue
 from poller.core.runs import GroupFacts, GroupLimits, KnownRun
 from poller.core.statuses import ENDS
 from poller.core.stays import ENOUGH, Stays
@@ -299,3 +299,10 @@ def test_the_agenda_agrees_with_looking_at_every_run(
                 del waiting[one]
         moments = [when for known in waiting.values() if (when := moment(known)) is not None]
         assert agenda.next_at() == min(moments, default=None)
+
+
+def test_of_several_terms_the_strictest_hold() -> None:
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    several = [Terms({"RUNNING": day, "PENDING": hour}, 3.0), Terms({"RUNNING": hour}), Terms({}, 2.0)]
+    assert strictest(several) == Terms({"RUNNING": hour, "PENDING": hour}, 2.0)
+    assert strictest([]) == NO_TERMS

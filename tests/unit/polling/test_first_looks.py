@@ -16,6 +16,24 @@ MOST = 3.0
 """Seconds until a change is known, that these lists take to show it and one GetRun to prove it."""
 
 
+def test_the_name_of_a_workflow_is_told_of_each_step_once_a_list_has_shown_it() -> None:
+    """GetRun does not have it, and the ends are told by GetRun."""
+
+    async def body() -> None:
+        async with simulated(pace=PACE) as simulation:
+            first = simulation.start_run(("RUNNING", 20), "FAILED")
+            async with simulation.polling(Rule(discover=True)):
+                await anyio.sleep(60)
+            names = {
+                event.kind: event.data["workflow_name"] for event in await simulation.events() if event.run_id == first
+            }
+            assert names.pop("running")
+            assert names.keys() >= {"failed"}
+            assert None not in names.values()
+
+    virtually(body)
+
+
 def test_what_begins_or_moves_on_is_told_while_many_wait_for_their_first_look() -> None:
     """Twelve hundred take four minutes."""
 

@@ -10,10 +10,17 @@ from pydantic import Field, model_validator
 
 from poller.core.errors import ConfigError
 from poller.core.values import Secret, SinkSettings
+from poller.settings.checks import warnings
 from poller.settings.load import Loaded, load_settings
+from poller.settings.model import Settings
 from poller.settings.texts import HttpUrl
 
 Load = Callable[..., Loaded]
+
+
+def warned(settings: Settings) -> list[str]:
+    """What is doubtful of settings, in words."""
+    return [doubt.sentence for doubt in warnings(settings)]
 
 
 class PostSettings(SinkSettings):

@@ -72,8 +72,8 @@ def test_a_wrong_password_is_said_and_not_shown(ca: Authority, tmp_path: Path) -
 def test_a_certificate_that_has_expired_is_a_warning(ca: Authority, tmp_path: Path) -> None:
     ca.issue("poller", begins=NOW - timedelta(days=9), ends=NOW - timedelta(days=2))
     loaded = load(tmp_path, SINK + FILES)
-    (said,) = sink_warnings(loaded.settings.sinks, loaded.directory, NOW)
-    assert said.startswith(f'[[sinks]] "lims" client_certificate: {tmp_path}/tls/poller.crt expired on ')
+    (doubt,) = sink_warnings(loaded.settings.sinks, loaded.directory, NOW)
+    assert doubt.sentence.startswith(f'[[sinks]] "lims" client_certificate: {tmp_path}/tls/poller.crt expired on ')
 
 
 def test_secrets_of_sinks_that_come_as_settings_are_known_too() -> None:

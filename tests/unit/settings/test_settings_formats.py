@@ -111,7 +111,8 @@ def test_a_secret_in_a_template_is_in_no_message(configured: Configured) -> None
 
 
 def warnings_of(loaded: Loaded) -> list[str]:
-    return sink_warnings(loaded.settings.sinks, loaded.directory, datetime(2026, 11, 23, tzinfo=UTC))
+    doubts = sink_warnings(loaded.settings.sinks, loaded.directory, datetime(2026, 11, 23, tzinfo=UTC))
+    return [doubt.sentence for doubt in doubts]
 
 
 def test_it_is_said_what_events_a_template_would_fail_with(configured: Configured) -> None:

@@ -14,12 +14,11 @@ from poller.core.overdue import Terms
 from poller.core.runs import RunName
 from poller.core.values import format_duration
 from poller.redaction import redact
-from poller.settings.checks import warnings
 from poller.settings.load import Loaded, load_settings, settings_from
 from poller.settings.model import LISTED, HttpSettings, Settings
 from poller.settings.texts import run_name
 
-from .conftest import Catalogue, Load, PostSettings
+from .conftest import Catalogue, Load, PostSettings, warned
 
 RUN = "arn:aws:omics:us-east-1:123456789012:run/1234567"
 POST = '[[sinks]]\nname = "lims"\ntype = "post"\nurl = "https://lims.example.org/"\n'
@@ -291,11 +290,11 @@ name = "b"
 
 
 def test_what_nobody_wants_is_warned_of(load: Load) -> None:
-    assert [warning.split(":")[0] for warning in warnings(load("").settings)] == [
+    assert [warning.split(":")[0] for warning in warned(load("").settings)] == [
         "nothing to watch",
         "no [[sinks]]",
     ]
     deaf = load("[watch]\ndiscover = true\n" + POST + 'events = ["failed"]\n').settings
-    assert warnings(deaf) == ['no sink takes "blind": nobody is told when the poller can no longer see the account']
-    assert warnings(load('[watch]\nrun_ids = ["1"]\n' + POST).settings) == []
-    assert warnings(load('[watch]\nrun_ids = ["1"]\n' + POST + 'events = ["b*"]\n').settings) == []
+    assert warned(deaf) == ['no sink takes "blind": nobody is told when the poller can no longer see the account']
+    assert warned(load('[watch]\nrun_ids = ["1"]\n' + POST).settings) == []
+    assert warned(load('[watch]\nrun_ids = ["1"]\n' + POST + 'events = ["b*"]\n').settings) == []

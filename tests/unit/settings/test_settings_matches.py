@@ -1,15 +1,15 @@
 """`match` in the configuration: what is refused, and what `check` warns of since it can never fit."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 import pytest
 
 from poller.core.errors import ConfigError
 from poller.core.matching import Match
-from poller.settings.checks import warnings
 from poller.settings.matches import meant_by
 
-from .conftest import Load
+from .conftest import Load, warned
 
 HEAD: Final = """\
 [aws]
@@ -113,9 +113,25 @@ def test_the_names_of_other_tables_lead_to_the_keys_of_a_match(word: str, key: s
     ],
 )
 def test_what_can_never_fit_is_warned_of(load: Load, written: str, said: str) -> None:
-    found = warnings(load(f"{HEAD}{written}\n{REST}").settings)
+    found = warned(load(f"{HEAD}{written}\n{REST}").settings)
     assert [one for one in found if one.startswith(f'[[sinks]] "a" {said}')], found
     assert len(found) == 1
+
+
+def test_a_doubt_names_the_line_that_it_is_about(load: Load) -> None:
+    two = "[[sinks.match]]\nname = 'a'\n[[sinks.match]]\nstatus = 'no'\n"
+    watches = "[[watch]]\ndiscover = true\n[[watch]]\nmin_interval = 1\n"
+    text = HEAD.replace("[watch]\ndiscover = true\n", "") + two + REST + watches
+    says = {
+        "number 2 status": "[[sinks.match]]\nstatus",
+        "[[watch]] number 2": "[[watch]]\nmin_interval",
+    }
+    found = load(text).doubts(datetime.now(UTC))
+    for part, at in says.items():
+        line = text[: text.index(at)].count("\n") + 1
+        assert [one for one in found if part in one and one.startswith(f"config.toml:{line} ")], found
+    (nothing,) = load(HEAD.replace("discover = true\n", "") + REST.replace("all", "b")).doubts(datetime.now(UTC))
+    assert nothing.startswith("nothing to watch: "), "about no line"
 
 
 @pytest.mark.parametrize(
@@ -130,17 +146,20 @@ def test_what_can_never_fit_is_warned_of(load: Load, written: str, said: str) ->
     ],
 )
 def test_what_can_fit_is_not_warned_of(load: Load, written: str) -> None:
-    assert warnings(load(f"{HEAD}{written}\n{REST}").settings) == []
+    assert warned(load(f"{HEAD}{written}\n{REST}").settings) == []
 
 
 def test_a_region_that_only_the_environment_tells_is_not_judged(load: Load) -> None:
     text = f"{HEAD}match = {{ region = 'eu-*' }}\n{REST}".replace('region = "us-east-1"\n', "")
-    assert warnings(load(text).settings) == []
+    assert warned(load(text).settings) == []
 
 
 def test_it_is_said_where_nobody_is_told_of_runs_that_could_not_be_read(load: Load) -> None:
-    (said,) = warnings(load(f"{HEAD}match = {{ name = 'x' }}\n").settings)
+    (said,) = warned(load(f"{HEAD}match = {{ name = 'x' }}\n").settings)
     assert said.startswith(
         "every sink that takes `unreachable` has a match, and a run that was never read has no name,"
     )
-    assert warnings(load(f"{HEAD}events = ['failed', 'blind']\nmatch = {{ name = 'x' }}\n").settings) == []
+    assert warned(load(f"{HEAD}events = ['failed', 'blind']\nmatch = {{ name = 'x' }}\n").settings) == []
+    for asked in ("region = 'us-*'", "cohort = 'plate-7'", "account = '*'"):  # where it was, and who named it, is known
+        assert warned(load(f"{HEAD}match = {{ {asked} }}\n{COHORT}").settings) == []
+    assert len(warned(load(f"{HEAD}match = {{ region = 'us-*', name = 'x' }}\n").settings)) == 1

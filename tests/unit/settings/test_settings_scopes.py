@@ -2,12 +2,11 @@
 
 import pytest
 
-from poller.settings.checks import warnings
 from poller.settings.load import settings_from
 from poller.settings.scopes import Address, NoScopeError, account_of, find_scope, watches_by_scope, watches_of
 from poller.settings.texts import run_name
 
-from .conftest import Load
+from .conftest import Load, warned
 
 ONE, TWO = "123456789012", "210987654321"
 LAB = Address("lab", "us-east-1", ONE)
@@ -94,15 +93,15 @@ def test_where_there_is_one_scope_every_watch_is_about_it_and_a_run_is_found_in_
 
 def test_a_watch_among_several_that_follows_nothing_is_warned_of_by_its_place(load: Load) -> None:
     text = '[[watch]]\ndiscover = true\n[[watch]]\n[[sinks]]\nname = "t"\ntype = "topic"\ntopic_arn = "arn:aws:sns:"\n'
-    assert warnings(load(text).settings) == [
+    assert warned(load(text).settings) == [
         "[[watch]] number 2 follows nothing: it names no run_ids and no batch_ids, and discover is off"
     ]
 
 
 def test_several_tables_need_no_watch_and_a_silent_scope_is_warned_of(load: Load) -> None:
     text = '[[aws]]\nname = "a"\n[[aws]]\nname = "b"\n'
-    assert warnings(load(text).settings)[0].startswith("nothing to watch in a and b: ")
-    assert warnings(load(text + '[watch]\naws = "b"\ndiscover = true\n').settings)[0].startswith(
+    assert warned(load(text).settings)[0].startswith("nothing to watch in a and b: ")
+    assert warned(load(text + '[watch]\naws = "b"\ndiscover = true\n').settings)[0].startswith(
         "nothing to watch in a: "
     )
 

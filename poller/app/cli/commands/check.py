@@ -82,12 +82,10 @@ async def check(
     `omics-poller check -c config.toml --probe`
     """
     from poller.app.build import configured_scopes
-    from poller.settings.checks import warnings
-    from poller.settings.sinks import sink_warnings
     from poller.store.opening import no_place
 
     loaded = load_configuration(config, aws)
-    doubts = [*warnings(loaded.settings), *sink_warnings(loaded.settings.sinks, loaded.directory, datetime.now(UTC))]
+    doubts = loaded.doubts(datetime.now(UTC))
     findings = [Finding("configuration", "ok", str(loaded.path))]
     findings += [Finding("configuration", "warning", text) for text in doubts]
     if not probe:

@@ -1,6 +1,6 @@
 """`omics-poller run`: the daemon."""
 
-from datetime import UTC, datetime
+from functools import partial
 
 from poller.app.cli.exits import ExitCode
 from poller.app.cli.options import NO_AWS, AwsOptions, ConfigPath, load_configuration
@@ -23,19 +23,11 @@ async def run(*, config: ConfigPath = None, aws: AwsOptions = NO_AWS, out: Out) 
     import structlog
 
     from poller.app.daemon import run_daemon
-    from poller.settings.checks import warnings
-    from poller.settings.sinks import sink_warnings
     from poller.telemetry import configure_logging
 
     loaded = load_configuration(config, aws)
     if not structlog.is_configured():  # it is with --debug
         configure_logging(loaded.settings.log.level, loaded.settings.log.format)
-    log = structlog.get_logger("poller.daemon")
-    for warning in (
-        *warnings(loaded.settings),
-        *sink_warnings(loaded.settings.sinks, loaded.directory, datetime.now(UTC)),
-    ):
-        log.warning("config.doubtful", path=str(loaded.path), warning=warning)
     with loaded.placing_sinks():
-        await run_daemon(loaded)
+        await run_daemon(loaded, load=partial(load_configuration, aws=aws))
     return ExitCode.OK
