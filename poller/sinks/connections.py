@@ -160,18 +160,24 @@ class Connection:
     async def probe(self) -> str | None:
         """Connect, TLS included, and send nothing. Says so if a proxy is in the way of that.
 
-        Raises: OSError, or what anyio makes of it, if there is no connection to be had; Retry as `options`.
+        Raises: OSError, naming what was not reached; Retry as `options`.
         """
         with anyio.fail_after(self._settings.timeout.total_seconds()):
             if self.proxy is not None:
-                await self._connect(self.proxy.url.host or "", self.proxy.url.port or 80, None)
-                return (
-                    f"{self._url.netloc} is reached through the proxy {self.proxy.url.authority}: not tried beyond that"
-                )
+                proxy = f"the proxy {self.proxy.url.authority}"
+                await self._reach(proxy, self.proxy.url.host or "", self.proxy.url.port or 80, None)
+                return f"{self._url.netloc} is reached through {proxy}: not tried beyond that"
             secure = self._url.scheme == "https"
             tls = self._context(self._tls) if self._tls else ssl.create_default_context() if secure else None
-            await self._connect(self._url.hostname or "", self._url.port or (443 if secure else 80), tls)
+            port = self._url.port or (443 if secure else 80)
+            await self._reach(self._url.netloc, self._url.hostname or "", port, tls)
         return None
+
+    async def _reach(self, what: str, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        try:
+            await self._connect(host, port, tls)
+        except OSError as error:
+            raise OSError(f"{what}: {error}") from error
 
     async def _connect(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Connect to the first address of a host that lets us, of those that may be connected to, and hang up."""

@@ -87,7 +87,7 @@ class SlackSettings(SinkSettings, hide_input_in_errors=True):
     )
     api_url: str = Field(
         "https://slack.com/api/",
-        pattern=r"^https?://[^\s/@?#]+/(\S+/)?$",
+        pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
         examples=["https://slack.com/api/"],
         description="Another address of Slack's API.",
     )
@@ -125,6 +125,7 @@ class SlackSink:
         self._headers = {"content-type": "application/json; charset=utf-8"}
         if token:
             self._headers["authorization"] = f"Bearer {token}"
+        self._api = settings.api_url.rstrip("/")
         self._host = urlsplit(self._url or settings.api_url).netloc
         self._hidden = hidden_texts((self._url, urlsplit(self._url).path.strip("/"), token))
         file = settings.threads_file or Path(f"{settings.name}.threads.json")
@@ -143,7 +144,7 @@ class SlackSink:
         if self.settings.token is None:
             return Preview(f"POST {urlsplit(self._url).scheme}://{self._host}/{MASK}", {}, _json(payload_of(event)))
         words = self._thread_of(event)
-        to = f"POST {self.settings.api_url}chat.postMessage"
+        to = f"POST {self._api}/chat.postMessage"
         return Preview(to, {"thread": words} if words is not None else {}, _json(self._message(event, words)))
 
     async def probe(self) -> str | None:
@@ -172,7 +173,7 @@ class SlackSink:
         except _NoRoot:
             if is_new:
                 raise
-            self._threads.forget(words)
+            self._threads.forget(words, root)
             root, _ = await self._root_of(words)
             await self._call("chat.postMessage", {**payload, "thread_ts": root})
 
@@ -209,7 +210,7 @@ class SlackSink:
 
     async def _call(self, method: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         """Call a method of Slack's Web API, which says in the body how it went. Raises: Retry, Rejected."""
-        answer = await self._request("POST", f"{self.settings.api_url}{method}", payload)
+        answer = await self._request("POST", f"{self._api}/{method}", payload)
         try:
             said = json.loads(answer.body)
         except ValueError:

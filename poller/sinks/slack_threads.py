@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -75,12 +76,13 @@ class Threads:
 
     async def begun(self, words: str, timestamp: str) -> None:
         """A thread has begun. If that cannot be written it is known until the process ends, and a line of the log."""
-        self._known = {**(self._known or {}), self._key(words): timestamp}
+        self._known = _newest_last(self._known or {}, {self._key(words): timestamp})
         await anyio.to_thread.run_sync(self._write, {self._key(words): timestamp})
 
-    def forget(self, words: str) -> None:
-        """Its first message is gone."""
-        self._known = {key: root for key, root in (self._known or {}).items() if key != self._key(words)}
+    def forget(self, words: str, timestamp: str) -> None:
+        """This first message is gone; another one may have taken its place meanwhile, and stays."""
+        gone = (self._key(words), timestamp)
+        self._known = dict(one for one in (self._known or {}).items() if one != gone)
 
     def _key(self, words: str) -> str:
         return f"{self._channel}: {words}"
@@ -97,11 +99,19 @@ class Threads:
 
     def _write(self, new: dict[str, str]) -> None:
         """Add to what the file has by now: the sink of before a reload may have written, too."""
-        kept = list((self._read() | new).items())[-MOST_THREADS:]
+        kept = _newest_last(self._read(), new)
         beside = self._path.with_name(f"{self._path.name}.new")
         try:
             with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-                json.dump(dict(kept), file, indent=0)
+                json.dump(kept, file, indent=0)
             beside.replace(self._path)
         except OSError as error:
+            with suppress(OSError):
+                beside.unlink()
             log.warning("slack.threads_unwritable", file=str(self._path), error=str(error))
+
+
+def _newest_last(known: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Those that are kept, in the order in which they began."""
+    older = {key: root for key, root in known.items() if key not in new}
+    return dict(list({**older, **new}.items())[-MOST_THREADS:])

@@ -20,6 +20,7 @@ from tests.conformance.chat_far_ends import BOT_TOKEN, SlackApi
 from tests.unit.sinks.failing import EVENT, failure
 from tests.unit.sinks.test_sink_webhook import answering, server
 
+WORDS = "Batch 7123456 of 123456789012, us-east-1"
 OF_A_BATCH = [sample_event("failed", run_id=str(number), batch_id="7123456") for number in (1, 2)]
 
 
@@ -185,12 +186,29 @@ async def test_a_thread_whose_first_message_is_gone_begins_anew(word: str, tools
     assert two["thread_ts"] == three["thread_ts"] == new_root["ts"]
 
 
+async def test_sends_that_find_the_first_message_gone_at_once_begin_one_thread_anew(tools: Tools) -> None:
+    async with bot(tools, concurrency=4) as (sink, api):
+        await sink.send(OF_A_BATCH[:1])
+        api.refuses = {api.posted[0]["ts"]: "thread_not_found"}
+        async with anyio.create_task_group() as sending:
+            for number in range(4):
+                sending.start_soon(sink.send, [sample_event(run_id=str(number), batch_id="7123456")])
+    assert [post["text"] for post in api.posted].count(WORDS) == 2
+    assert {post["thread_ts"] for post in api.posted[3:]} == {api.posted[2]["ts"]}
+
+
 async def test_a_thread_that_can_never_be_replied_to_is_tried_again_later(tools: Tools) -> None:
     async with bot(tools) as (sink, api):
         api.refuses = {f"1700000000.{number:06}": "thread_locked" for number in range(10)}
         error = await failure(sink, OF_A_BATCH[0])
     assert isinstance(error, Retry)
     assert len(api.posted) == 1, "not one new thread after the other"
+
+
+async def test_the_address_of_the_api_may_end_without_a_slash(tools: Tools) -> None:
+    async with bot(tools) as (_, api):
+        await bot_at(api, tools, api_url=f"{api.url}api").send([EVENT])
+    assert len(api.posted) == 1
 
 
 async def test_threads_by_something_else_or_none(tools: Tools) -> None:
@@ -277,7 +295,7 @@ def test_messages_and_tags_are_left_out_unless_somebody_asks() -> None:
         ({"url": "hooks.slack.com/services/x"}, "expected the address of an incoming webhook"),
         ({"url": "https://a:b@hooks.slack.com/services/x"}, "expected the address of an incoming webhook"),
         ({"token": "T0/B0/x", "channel": "C1"}, "expected the token of a bot, which begins with xoxb-"),
-        ({"token": "xoxb-1", "channel": "C1", "api_url": "https://slack.com/api"}, "pattern"),
+        ({"token": "xoxb-1", "channel": "C1", "api_url": "https://slack.com/api/?x=1"}, "pattern"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(keys: dict[str, Any], says: str) -> None:

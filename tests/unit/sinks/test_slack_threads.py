@@ -111,10 +111,23 @@ async def test_the_file_does_not_grow_for_ever(path: Path) -> None:
     assert "C1: 0" not in kept
 
 
+async def test_of_very_many_threads_those_that_began_last_are_kept_also_one_that_began_anew(path: Path) -> None:
+    threads = Threads(path, "C1")
+    for number in range(MOST_THREADS):
+        await threads.begun(str(number), "1")
+    await threads.begun("0", "2")
+    await threads.begun("new", "1")
+    assert [await threads.root(words) for words in ("0", "1", "new")] == ["2", None, "1"]
+    assert len(read(path)) == MOST_THREADS
+    assert await Threads(path, "C1").root("0") == "2"
+
+
 async def test_a_root_that_is_gone_is_forgotten(path: Path) -> None:
     threads = Threads(path, "C1")
     await threads.begun(WORDS, "1")
-    threads.forget(WORDS)
+    threads.forget(WORDS, "0")
+    assert await threads.root(WORDS) == "1", "another one has taken its place already"
+    threads.forget(WORDS, "1")
     assert await threads.root(WORDS) is None
     await threads.begun(WORDS, "2")
     assert await Threads(path, "C1").root(WORDS) == "2"
