@@ -166,9 +166,11 @@ class Poller:
     ) -> None:
         """End everything that was started; what the body raised passes as it is."""
         self._leaving = error is not None
-        with anyio.move_on_after(GRACE_SECONDS, shield=True):
-            await self._finish()
-        await self._end()
+        try:
+            with anyio.move_on_after(GRACE_SECONDS, shield=True):
+                await self._finish()
+        finally:
+            await self._end()
 
     def on(self, *types: str) -> Callable[[Callback], Callback]:
         """Decorate a callable, async or plain, to be called with each event of these types ("failed", or a glob).

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from poller.app.cli.commands import replay
 from poller.emulator import Life
 from poller.testing.emulator import RunningEmulator
 from tests.acceptance.conftest import CONFIGURATION, PATIENCE, Process, Run, Start, answering, at_a_terminal
@@ -128,6 +129,22 @@ def test_a_person_is_asked_first(
     assert "owed again as replay" in drawn
     receiver.wait_for(2 * len(ids))
     assert receiver.ids == [*ids, *ids]
+
+
+def test_what_is_recorded_while_somebody_decides_is_not_sent_again(
+    emulator: RunningEmulator, daemon: Process, receiver: Receiver, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = emulator.start_run(GOOD)
+    told_to_the_end(daemon, first)
+
+    def decides(*_: object, **__: object) -> bool:
+        told_to_the_end(daemon, emulator.start_run(GOOD))
+        return True
+
+    monkeypatch.setattr(replay, "_agreed", decides)
+    assert run("replay", "--type", "completed", "--to", "hook").code == 0
+    replayed = [json.loads(line) for line in run("deliveries", "--sink", "hook", "--json").lines]
+    assert [row["run_id"] for row in replayed if row["replay_id"] is not None] == [first]
 
 
 def test_what_a_paused_sink_is_owed_is_moved(

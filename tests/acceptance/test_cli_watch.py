@@ -38,10 +38,22 @@ def test_each_line_of_json_is_an_event_and_all_talk_is_on_stderr(emulator: Runni
     assert ended.talk == "1 FAILED\n"
 
 
-def test_it_says_why_a_run_failed_as_far_as_it_knows_by_then(emulator: RunningEmulator, run: Run) -> None:
-    """Of one that fails while others go on it was found out; of the last one its code alone is at hand."""
+def test_it_says_why_the_last_run_failed_too(emulator: RunningEmulator, run: Run) -> None:
+    run_id = emulator.start_run(BAD, failed_tasks=[FailedTask("ALIGN", "OUT_OF_MEMORY_ERROR")])
+    ended = run("watch", run_id, *FAST)
+    assert ended.code == 10
+    said = f"run {run_id} failed: ALIGN: OUT_OF_MEMORY_ERROR: A task needed more memory than it had asked for."
+    assert ended.talk.splitlines()[0].startswith(said)
+
+
+def test_it_says_why_a_run_failed_as_far_as_it_knows_by_then(
+    emulator: RunningEmulator, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that fails while others go on it was found out; of one that cannot be looked into its code is at hand."""
+    monkeypatch.setattr(command, "WHY_SECONDS", 0.1)
     early = emulator.start_run(BAD, failed_tasks=[FailedTask("ALIGN", "OUT_OF_MEMORY_ERROR")])
     last = emulator.start_run(Life.failed("SERVICE_ERROR", pending=0.2, starting=0.2, running=4, stopping=None))
+    emulator.add_fault(Fault(kind="error", operation="ListRunTasks", run_id=last))
     ended = run("watch", early, last, *FAST)
     assert ended.code == 10
     why = "ALIGN: OUT_OF_MEMORY_ERROR: A task needed more memory than it had asked for. [workflow] Raise the memory"

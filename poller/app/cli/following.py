@@ -72,6 +72,11 @@ class Followed:
             return None
         return self.diagnosis or (in_words_by_code(self.note) if self.note else None)
 
+    @property
+    def unexplained(self) -> bool:
+        """Whether it failed, and why may still be told."""
+        return self.status == "FAILED" and self.code is ExitCode.FAILED and self.diagnosis is None
+
     def _ending(self, event: Event) -> ExitCode | None:
         if self.until is not None and passed(self.until, event):
             return ExitCode.OK

@@ -496,6 +496,19 @@ async def test_a_record_that_a_person_must_mend_is_raised_as_it_is(emulator: Emu
     await asyncio.sleep(0)
 
 
+async def test_a_record_that_is_busy_at_the_end_leaves_nothing_open(emulator: Emulator, tmp_path: Path) -> None:
+    async def busy() -> int:
+        raise StoreUnavailable("database is locked")
+
+    poller = await brisk_poller(emulator, store=tmp_path / "record.db").__aenter__()
+    assert poller._parts is not None
+    poller._parts.foundation.store.last_position = busy  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await poller.__aexit__(None, None, None)
+    async with brisk_poller(emulator, store=tmp_path / "record.db"):
+        pass  # the record's lock is free
+
+
 # --- sinks, and what is refused ---------------------------------------------------------------------------------------
 
 

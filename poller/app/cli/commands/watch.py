@@ -24,6 +24,8 @@ ACCESS_SECONDS: Final = 60.0
 TROUBLE_SECONDS: Final = 5.0
 """Of failing looks, before the person who waits is told why nothing happens."""
 REFRESH_SECONDS: Final = 0.5
+WHY_SECONDS: Final = 3.0
+"""How long is waited in the end for why a run failed: that is asked for once the failure was told."""
 MOST_EXPLAINED: Final = 10
 """Runs of which it is said in the end why they failed."""
 
@@ -46,8 +48,9 @@ async def watch(
     """Follow runs until all have ended: a live table on a terminal, a line for each step elsewhere.
 
     Nothing needs to be configured and nothing is stored. With `--json` each line on stdout is an event, as a sink would
-    get it. Of a run that failed it says in the end why, and what to do, as far as it knows by then. Runs that are named
-    by ARN may be in several regions. While the account cannot be seen it waits, until `--timeout`.
+    get it; without, it says in the end of each run that failed why, and what to do, as far as that is found out within
+    three seconds. Runs that are named by ARN may be in several regions. While the account cannot be seen it waits,
+    until `--timeout`.
 
     **Exit codes**, of several the first in this order:
     130 interrupted ·
@@ -88,7 +91,7 @@ async def watch(
 
 
 def _say_why(runs: "Sequence[Followed]", out: Output) -> None:
-    """Of those that failed why they did, as far as that is at hand: nobody waits for it."""
+    """Of those that failed why they did, as far as that is known by now."""
     from poller.app.cli.output import printable
 
     failed = [(run.run_id, run.why) for run in runs if run.why is not None]
@@ -101,7 +104,7 @@ def _say_why(runs: "Sequence[Followed]", out: Output) -> None:
 async def _follow(
     runs: "Sequence[Followed]", settings: "Settings", out: Output, *, json: bool, limit: float | None
 ) -> bool:
-    """Follow until all have ended; False if the time was up before."""
+    """Follow until all have ended, and a little longer for why they failed; False if the time was up before."""
     import anyio
 
     from poller.app.cli.boards import JsonBoard, LineBoard, LiveBoard
@@ -135,7 +138,7 @@ async def _follow(
             board = JsonBoard(out) if json else LineBoard(out)
         with board:
             tasks.start_soon(_keep_an_eye, poller, board, name="access")
-            with anyio.move_on_after(limit):
+            with anyio.move_on_after(limit), anyio.CancelScope() as explaining:
                 await poller.watch(*(f"{run.region}:{run.run_id}" if run.region else run.run_id for run in runs))
                 async for event in poller.events():
                     run = followed.get((event.data.get("region") if several else None, event.run_id or ""))
@@ -143,7 +146,9 @@ async def _follow(
                         run.take(event)
                     board.event(event)
                     if all(one.code is not None for one in runs):
-                        break
+                        if json or not any(one.unexplained for one in runs):
+                            break
+                        explaining.deadline = min(explaining.deadline, anyio.current_time() + WHY_SECONDS)
             tasks.cancel_scope.cancel()
     return all(run.code is not None for run in runs)
 
