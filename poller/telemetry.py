@@ -24,7 +24,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from poller.redaction import redact
 
 NOISY: Final = (
-    "aiobotocore", "aiohttp.access", "alembic", "apprise", "asyncio", "boto3", "botocore", "markdown_it", "requests",
+    "aiobotocore", "aiohttp.access", "alembic", "asyncio", "boto3", "botocore", "markdown_it", "requests",
     "s3transfer", "sqlalchemy", "urllib3",
 )  # fmt: skip
 """Loggers that are heard from WARNING on, whatever our level: botocore's DEBUG prints signed requests whole."""
@@ -70,6 +70,9 @@ def configure_logging(level: str = "info", format: str = "auto", stream: TextIO 
     root.setLevel(number)
     for name in NOISY:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    apprise = logging.getLogger("apprise")
+    apprise.setLevel(logging.WARNING)  # its sink reads these lines, whatever our level
+    apprise.propagate = False  # they are the error of the delivery, and would come again at each attempt
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_in_thread

@@ -7,6 +7,7 @@ import html
 import io
 import json
 import logging
+import logging.handlers
 import sys
 import threading
 import warnings
@@ -41,7 +42,7 @@ def logging_to(stream: io.StringIO, level: str = "info", format: str = "json") -
     """Logging as the daemon has it, and afterwards all as it was."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, structlog.get_config(), structlog.is_configured()
-    levels = {name: logging.getLogger(name).level for name in telemetry.NOISY}
+    levels = {name: logging.getLogger(name).level for name in (*telemetry.NOISY, "apprise")}
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     try:
         configure_logging(level, format, stream)
@@ -52,6 +53,7 @@ def logging_to(stream: io.StringIO, level: str = "info", format: str = "json") -
         root.handlers[:], root.level = before[0], before[1]
         for name, number in levels.items():
             logging.getLogger(name).setLevel(number)
+        logging.getLogger("apprise").propagate = True
         structlog.configure(**before[2]) if before[3] else structlog.reset_defaults()
 
 
@@ -339,6 +341,18 @@ def test_others_come_with_their_name_and_the_noisy_ones_only_with_warnings(fresh
         logging.getLogger("botocore.hooks").warning("odd: %d", 3)
     fields = only(stream)
     assert (fields["event"], fields["logger"], fields["level"]) == ("odd: 3", "botocore.hooks", "warning")
+
+
+@pytest.mark.parametrize("level", ["debug", "error"])
+def test_what_apprise_says_is_read_by_its_sink_and_no_line_of_its_own(fresh_secrets: None, level: str) -> None:
+    apprise = logging.getLogger("apprise")
+    heard = logging.handlers.BufferingHandler(10)
+    apprise.addHandler(heard)
+    with logging_to(io.StringIO(), level) as stream:
+        apprise.warning("Failed to send")
+    apprise.removeHandler(heard)
+    assert [record.getMessage() for record in heard.buffer] == ["Failed to send"]
+    assert stream.getvalue() == ""
 
 
 def test_a_traceback_as_json_has_no_local_variables(fresh_secrets: None) -> None:
