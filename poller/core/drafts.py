@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from poller.core.batches import BATCH_ENDS, BatchTransition
@@ -78,15 +79,19 @@ def event_of(
     *,
     include: Sequence[str] = (),
     cohorts: Sequence[Cohort] = (),
+    workflow_names: Mapping[str, Json] = MappingProxyType({}),
 ) -> Draft:
     """The draft that tells a transition.
 
     Args: `stored` are the fields of the run's last GetRun answer, by the service's names, for what the snapshot at
     hand (a list item, or none) does not show. `include` names the private fields that the operator chose to send;
-    `cohorts` are those of which the event says whether the run fits them.
+    `cohorts` are those of which the event says whether the run fits them; `workflow_names` are by workflow id, for what
+    GetRun does not show.
     """
     shown = transition.snapshot
     fields = {**stored, **(shown.fields if shown is not None else {})}
+    if (workflow_name := workflow_names.get(str(fields.get("workflowId")))) is not None:
+        fields.setdefault("workflowName", workflow_name)
     source = place.source_of(transition.run_id)
     event_type = RUN_PREFIX + transition.kind
     data = _run_data(transition, place, fields)

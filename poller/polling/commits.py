@@ -105,10 +105,16 @@ class Commits:
             if one.snapshot is None or not one.snapshot.full:
                 candidates = (stored.get(one.run_id, {}), work.snapshots.get(one.run_id, {}))
                 fields = next((each for each in candidates if one.uuid and each.get("uuid") == one.uuid), {})
-            shown = fields if one.snapshot is None else {**fields, **one.snapshot.fields}
-            if (name := self.workflow_names.get(shown.get("workflowId", ""))) is not None:
-                fields = {"workflowName": name, **fields}
-            drafts.append(event_of(one, self.access.place, fields, include=self.include, cohorts=cohorts))
+            drafts.append(
+                event_of(
+                    one,
+                    self.access.place,
+                    fields,
+                    include=self.include,
+                    cohorts=cohorts,
+                    workflow_names=self.workflow_names,
+                )
+            )
         return drafts + [batch_event(one, self.access.place) for one in work.batch_transitions]
 
 

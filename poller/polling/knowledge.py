@@ -11,7 +11,7 @@ from typing import Final
 from poller.core.cadence import Pace
 from poller.core.overdue import Terms
 from poller.core.planner import Planner
-from poller.core.runs import KnownRun, Question, Snapshot
+from poller.core.runs import Json, KnownRun, Question, Snapshot
 from poller.foundation import Foundation
 from poller.polling.access import Access
 from poller.polling.batches import Batches
@@ -53,7 +53,7 @@ class Knowledge:
         self.pace = pace
         self.followed = Followed(foundation, discovery.rules, planner.claims)
         self.runs = self.followed.runs
-        self.workflow_names: dict[str, str] = {}
+        self.workflow_names: dict[str, Json] = {}
         """By workflow id: only lists show them."""
         self.overdues = Overdues(foundation, terms, self.runs)
         self.failures = Failures(foundation, pace, self.overdues.groups)

@@ -85,8 +85,9 @@ class Listings:
             log.warning("look.odd", kind="unreadable_item", list=look.name.status or "newest", items=page.unreadable)
         remembered = await self._remembered(work, page.items)
         for item in page.items:
-            if item.fields.get("workflowName"):
-                self.workflow_names[item.fields["workflowId"]] = item.fields["workflowName"]
+            workflow_id, workflow_name = item.fields.get("workflowId"), item.fields.get("workflowName")
+            if workflow_id and workflow_name:
+                self.workflow_names[str(workflow_id)] = workflow_name
             self._item_shown(work, item, remembered, look.name)
         showed = [item.run_id for item in page.items]
         if look.name.status is None:
