@@ -162,13 +162,19 @@ class OutletWorker:
         return self.paused_until is not None and self.clock.now() < self.paused_until
 
     @property
+    def _held_for(self) -> float:
+        """Seconds for which the far end still wants nothing; 0 in an outage."""
+        if self._held_until is None or self.judge.breaker.open:
+            return 0
+        return max((self._held_until - self.clock.now()).total_seconds(), 0)
+
+    @property
     def halted(self) -> bool:
         """Whether nothing is to be sent now: somebody paused the sink, or the far end asked to be left alone.
 
         In an outage the breaker decides, and heeds what the far end asks for, too.
         """
-        held = self._held_until is not None and self.clock.now() < self._held_until
-        return self.paused or (held and not self.judge.breaker.open)
+        return self.paused or self._held_for > 0
 
     async def _look_around(self) -> None:
         """Once a second: what somebody else did to the sink or to what it is owed, and what is to be told of it."""
@@ -221,14 +227,14 @@ class OutletWorker:
     def _next_batch(self) -> list[Delivery] | None:
         """What to send next, if anything may be sent now; it then counts as under way until its outcome is stored."""
         settling = self._settling_since
-        halted = (
+        not_now = (
             self._finished is not None
             or self.halted
             or self.gate.closed_since is not None
             or (settling is not None and self.clock.monotonic() - settling > SLOW_SETTLING)
             or (self.judge.breaker.open and bool(self._under_way))
         )
-        if halted or not self._queue or len(self._under_way) >= self._at_once + UNSETTLED:
+        if not_now or not self._queue or len(self._under_way) >= self._at_once + UNSETTLED:
             return None
         batch = self._take_batch()
         self._under_way |= {delivery.id: delivery for delivery in batch}
@@ -339,11 +345,11 @@ class OutletWorker:
         return due is not None and due <= self.clock.now() and not self.judge.breaker.open
 
     async def _seconds_to_wait(self) -> float:
-        now = self.clock.now()
-        if self._held_until is not None and now < self._held_until:
-            return min((self._held_until - now).total_seconds(), LOOK_EVERY)
+        if held_for := self._held_for:
+            return min(held_for, LOOK_EVERY)
         if self._queue or self._finished is not None or self.paused:
             return LOOK_EVERY
+        now = self.clock.now()
         if self.judge.breaker.open:
             seconds = ((self.judge.breaker.probe_at or now) - now).total_seconds()
             return min(seconds, LOOK_EVERY) if seconds > 0 and not self._under_way else LOOK_EVERY

@@ -15,7 +15,7 @@ from poller.core.deliveries import Delivery, DeliveryState, Settlement
 from poller.core.events import Event
 from poller.core.routing import Route
 from poller.ports.records import SinkState
-from poller.store.schema import attempts, deliveries, events, has_head, in_stage, is_head, is_ready, sinks
+from poller.store.schema import HEAD, attempts, deliveries, events, has_head, in_stage, is_head, is_ready, sinks
 from poller.store.statements import one_of, upsert
 
 ATTEMPTS_KEPT: Final = 50
@@ -62,6 +62,12 @@ def earliest_due() -> Select[Any]:
     """When the next unclaimed head of the sink is due."""
     query = select(deliveries.c.due).where(is_ready, deliveries.c.sink == bindparam("of_sink"))
     return query.order_by(deliveries.c.due).limit(1)
+
+
+@cache
+def those_in(*stages: str) -> Select[Any]:
+    """Which of some deliveries are in one of these stages."""
+    return select(deliveries.c.id).where(one_of(deliveries.c.id, "ids"), in_stage(*stages))
 
 
 def use_routes(connection: Connection, routes: Sequence[Route], at: datetime) -> None:
@@ -120,8 +126,7 @@ def _standing(connection: Connection, failed: Sequence[Settlement]) -> list[Sett
     """Those of heads of lanes: nothing is kept or handed over of what was settled before, or forgotten meanwhile."""
     if not failed:
         return []
-    query = select(deliveries.c.id).where(one_of(deliveries.c.id, "ids"), is_head)
-    heads = set(connection.execute(query, {"ids": [one.delivery_id for one in failed]}).scalars())
+    heads = set(connection.execute(those_in(*HEAD), {"ids": [one.delivery_id for one in failed]}).scalars())
     return [one for one in failed if one.delivery_id in heads]
 
 
@@ -202,8 +207,7 @@ def promote(connection: Connection, settled: Sequence[int], at: datetime) -> Non
 
 def still_claimed(connection: Connection, delivery_ids: Sequence[int]) -> set[int]:
     """Those of some deliveries that are claimed."""
-    query = select(deliveries.c.id).where(one_of(deliveries.c.id, "ids"), in_stage("claimed"))
-    return set(connection.execute(query, {"ids": delivery_ids}).scalars())
+    return set(connection.execute(those_in("claimed"), {"ids": delivery_ids}).scalars())
 
 
 def release(connection: Connection, delivery_ids: Sequence[int]) -> None:
