@@ -342,16 +342,25 @@ async def test_a_cohort_that_names_a_run_by_the_scope_that_rests_is_told(
             monkeypatch.delenv("AWS_ENDPOINT_URL_STS")
         stages.configure(f'{watches}[[cohort]]\nname = "plate"\nrun_ids = ["clinic:{run_id}"]\n', **profiles)
         async with stages.stage.parts() as parts, anyio.create_task_group() as tasks:
-            merge = parts.foundation.store.merge_scopes
+            store, looks = parts.foundation.store, [0]
+            merge, last_position = store.merge_scopes, store.last_position
+
+            async def counted() -> int:
+                looks[0] += parts.scopes[1].keeper is not None
+                return await last_position()
 
             async def merge_later(*names: str, **mark: Any) -> None:
-                await anyio.sleep(1.5 if when == "merged late" else 0)
+                if when == "merged late":
+                    await until(lambda: looks[0] >= 2)  # cohorts were looked at between the one and the other
                 await merge(*names, **mark)
 
-            monkeypatch.setattr(parts.foundation.store, "merge_scopes", merge_later)
+            monkeypatch.setattr(store, "last_position", counted)
+            monkeypatch.setattr(store, "merge_scopes", merge_later)
             tasks.start_soon(daemon.run_parts, parts, stages.stage.stop)
-            await until(lambda: [event["subject"] for event in stages.told() if "counts" in event["data"]] == ["plate"])
+            await until(lambda: any("counts" in event["data"] for event in stages.told()))
             stages.stage.stop.set()
+    ends = [event for event in stages.told() if "counts" in event["data"]]
+    assert [(end["subject"], end["data"]["counts"]) for end in ends] == [("plate", {"completed": 1})]
 
 
 @pytest.mark.parametrize("merged", [False, True])
@@ -366,7 +375,8 @@ async def test_a_deadline_holds_in_a_scope_that_rests_with_another_too(
         profiles = {"first": 'profile = "AKLAB"', "second": 'profile = "AKAGAIN"'}
         stages.configure(watch("lab", "") + watch("clinic", deadline), **profiles)
         async with stages.stage.running():
-            await until(lambda: "overdue" in stages.kinds(run_id, ONE if merged else TWO))
+            await until(lambda: len(stages.kinds(run_id, ONE if merged else TWO)) == 2)
+    assert stages.kinds(run_id, ONE if merged else TWO) == ["running", "overdue"]
 
 
 def test_a_region_is_found_as_every_aws_tool_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
