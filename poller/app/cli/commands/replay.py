@@ -64,9 +64,8 @@ async def replay(
     named = parse_run(run) if run is not None else None
     types = event_types(type) if type else None
     begin = parse_since("--since", since, now) if since is not None else None
-    end = (
-        parse_since("--until", until, now, ahead=True) if until is not None else now
-    )  # what comes meanwhile is not sent again
+    # without --until up to now: what is recorded while somebody decides is not sent again
+    end = parse_since("--until", until, now, ahead=True) if until is not None else now
     if begin is not None and until is not None and begin >= end:
         raise ConfigError(f"--since {since!r} is not before --until {until!r}")
     async with open_record(config) as record:
