@@ -3,7 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from poller.app.build import Parts, close_outlet, open_parts, rules_of, terms_of
 from poller.app.http import serve_http
+from poller.clock import SystemClock
 from poller.core.drafts import poller_event
 from poller.core.errors import PollerError, StoreUnavailable
 from poller.core.event_data import PollerData
@@ -53,7 +54,7 @@ async def run_daemon(
     Raises: ConfigError, StoreError.
     """
     stop = anyio.Event()
-    _tell_doubts(loaded)
+    _tell_doubts(loaded, SystemClock().now())
     async with (
         open_parts(loaded.settings, loaded.directory, holder=holder_name()) as parts,
         serve_http(parts, loaded.settings.http) as address,
@@ -79,8 +80,8 @@ async def run_daemon(
     log.info("daemon.stopped")
 
 
-def _tell_doubts(loaded: Loaded) -> None:
-    for doubt in loaded.doubts(datetime.now(UTC)):
+def _tell_doubts(loaded: Loaded, now: datetime) -> None:
+    for doubt in loaded.doubts(now):
         log.warning("config.doubtful", path=str(loaded.path), warning=doubt)
 
 
@@ -162,7 +163,7 @@ async def reload(parts: Parts, path: Path, current: Settings, *, load: Load = lo
     except PollerError as error:
         log.error("config.refused", path=str(path), error=str(error), then="the daemon goes on as it was")
         return current
-    _tell_doubts(loaded)
+    _tell_doubts(loaded, parts.foundation.clock.now())
     before = parts.dispatcher.outlets
     changed = [name for name in RELOADABLE if getattr(new, name) != getattr(current, name)]
     restart = [

@@ -1,7 +1,7 @@
-"""A sink of the configuration, made for one command."""
+"""Sinks of the configuration, made for one command."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from poller.clock import SystemClock
 from poller.core.values import SinkSettings
@@ -12,12 +12,21 @@ from poller.sinks.toolbox import Tools
 
 
 @asynccontextmanager
-async def configured_sink(loaded: Loaded, settings: SinkSettings) -> AsyncIterator[Sink]:
-    """The sink with tools of its own, both closed at the end. Raises: ConfigError if it cannot be made."""
+async def configured_sinks(
+    loaded: Loaded,
+) -> AsyncIterator[Callable[[SinkSettings], AbstractAsyncContextManager[Sink]]]:
+    """What opens a sink for as long as it is used; all share their tools. It raises: ConfigError for one that cannot be
+    made.
+    """
     tools = Tools(SystemClock(), loaded.directory)
-    try:
+
+    @asynccontextmanager
+    async def opened(settings: SinkSettings) -> AsyncIterator[Sink]:
         with loaded.placing_sinks():
             async with opened_sink(settings, tools) as sink:
                 yield sink
+
+    try:
+        yield opened
     finally:
         await tools.close()

@@ -14,10 +14,12 @@ from poller.app.cli.output import Out
 from poller.core.errors import BadRequest, Blind, ConfigError, Denied, PollerError, RunGone, ServiceError, SinkError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from poller.app.build import ConfiguredScope
-    from poller.core.values import SinkSettings
     from poller.healthomics.service import HealthOmics
     from poller.ports.clock import Clock
+    from poller.ports.sinks import Sink
     from poller.ports.store import Store
     from poller.settings.load import Loaded
     from poller.settings.model import AwsSettings, DiagnosisSettings, Settings, WatchSettings
@@ -115,15 +117,16 @@ async def check(
 
 async def _unmade(loaded: "Loaded") -> list[Finding]:
     """The sinks that cannot be made here: a callable that is not there, a package that is not installed."""
-    from poller.app.cli.configured_sinks import configured_sink
+    from poller.app.cli.configured_sinks import configured_sinks
 
     found = []
-    for sink in loaded.settings.sinks:
-        try:
-            async with configured_sink(loaded, sink):
-                pass  # to be made is all: nothing is opened, and nothing is sent
-        except ConfigError as error:
-            found.append(Finding(f"sink {sink.name}", "warning", f"{error}; `run` would not start here"))
+    async with configured_sinks(loaded) as opened:
+        for sink in loaded.settings.sinks:
+            try:
+                async with opened(sink):
+                    pass  # to be made is all: nothing is opened, and nothing is sent
+            except ConfigError as error:
+                found.append(Finding(f"sink {sink.name}", "warning", f"{error}; `run` would not start here"))
     return found
 
 
@@ -143,6 +146,7 @@ def _watches(settings: "Settings") -> list[Finding]:
 async def _probes(loaded: "Loaded", configured: "Sequence[ConfiguredScope]") -> list[Finding]:
     import anyio
 
+    from poller.app.cli.configured_sinks import configured_sinks
     from poller.clock import SystemClock
     from poller.store.opening import open_store
 
@@ -163,8 +167,9 @@ async def _probes(loaded: "Loaded", configured: "Sequence[ConfiguredScope]") -> 
         findings.append(await _tried("record", lambda: _record(store), said=store.location))
     finally:
         await store.close()
-    for sink in loaded.settings.sinks:
-        findings.append(await _tried(f"sink {sink.name}", partial(_sink, loaded, sink), said=sink.type))
+    async with configured_sinks(loaded) as opened:
+        for sink in loaded.settings.sinks:
+            findings.append(await _tried(f"sink {sink.name}", partial(_sink, opened(sink)), said=sink.type))
     return findings
 
 
@@ -332,12 +337,10 @@ async def _record(store: "Store") -> str | None:
     return None
 
 
-async def _sink(loaded: "Loaded", settings: "SinkSettings") -> str | None:
+async def _sink(opening: "AbstractAsyncContextManager[Sink]") -> str | None:
     """Probe it. Raises: SinkError, with whatever a sink raises, which may be somebody else's."""
-    from poller.app.cli.configured_sinks import configured_sink
-
     try:
-        async with configured_sink(loaded, settings) as sink:
+        async with opening as sink:
             ask: Callable[[], Awaitable[str | None]] | None = getattr(sink, "probe", None)
             return "has nothing to try" if ask is None else await ask()
     except Exception as error:

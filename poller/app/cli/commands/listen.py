@@ -81,9 +81,10 @@ async def listen(
     for secret in secrets:
         hide(secret)
     answers = _answers(answer, fail, fail_first, retry_after, delay)
-    if answers.failing is not None and answers.fail_first is None and (answer is not None or most is not None):
-        option = "--answer" if answer is not None else "--count"
-        raise ConfigError(f"{option}: with --fail alone nothing is ever accepted; add --fail-first")
+    if answers.failing is not None and answers.fail_first is None:
+        for option, given in (("--answer", answer), ("--count", count)):
+            if given is not None:
+                raise ConfigError(f"{option}: with --fail alone nothing is ever accepted; add --fail-first")
     span = parse_span("--tolerance", tolerance)
     sending, receiving = anyio.create_memory_object_stream["Receipt"](BACKLOG)
     receiver = Receiver(secrets, sending.send, answers=answers, tolerance=span)

@@ -43,7 +43,7 @@ async def render(
 
     `omics-poller render lims --event b2147cbb-24c8-5bda-8edf-91ecb5127204 --json -c config.toml | jq -r .body`
     """
-    from poller.app.cli.configured_sinks import configured_sink
+    from poller.app.cli.configured_sinks import configured_sinks
     from poller.core.routing import Route
 
     if event is not None and type:
@@ -54,7 +54,7 @@ async def render(
     route = Route.of(settings)
     events = await _events(event, types, route, config, out)
     failed = False
-    async with configured_sink(loaded, settings) as made:
+    async with configured_sinks(loaded) as opened, opened(settings) as made:
         for number, one in enumerate(events):
             try:
                 preview = _preview(made, one.without((*loaded.settings.privacy.omit, *settings.omit)))

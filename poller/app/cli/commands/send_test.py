@@ -33,7 +33,7 @@ async def send_test(
 
     `omics-poller send-test lims -c config.toml`
     """
-    from poller.app.cli.configured_sinks import configured_sink
+    from poller.app.cli.configured_sinks import configured_sinks
     from poller.core.deliveries import Delivery
     from poller.delivery.attempts import attempt
     from poller.delivery.limits import Limit
@@ -42,7 +42,7 @@ async def send_test(
     settings = loaded.sink(sink)
     taken, left = _samples(settings)
     failed = 0
-    async with configured_sink(loaded, settings) as to:
+    async with configured_sinks(loaded) as opened, opened(settings) as to:
         for event in taken:
             sent = event.without((*loaded.settings.privacy.omit, *settings.omit))
             delivery = Delivery(0, settings.name, event.source, sent)
