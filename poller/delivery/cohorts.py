@@ -1,6 +1,6 @@
 """Tells that a cohort has finished: follows the events on record, and adds one when the last of its runs has ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -28,7 +28,7 @@ class Cohorts:
         self.which = which
         self.foundation = foundation
         self._read_to = -1
-        self._known: dict[str, Cohort] = {}
+        self._known: Mapping[str, Cohort] = {}
         """As they were when they read last, by key: where a run is that they name may only become clear."""
         self._progress: dict[str, Progress | None] = {}
         """As last read, by key; None of one that has finished. What has changed since is not in it."""
@@ -41,38 +41,38 @@ class Cohorts:
 
     async def look(self) -> None:
         """Read what is new, and tell of the cohorts that have finished by now."""
-        on, cohorts = self.foundation, self.which()
+        on, cohorts = self.foundation, {cohort.key: cohort for cohort in self.which()}
         if cohorts:
             await self._read(cohorts)
-        self._progress = {one.key: self._progress[one.key] for one in cohorts if one.key in self._progress}
-        moved = [cohort for cohort in cohorts if cohort.key not in self._progress or self._may_close(cohort)]
+        self._progress = {key: progress for key, progress in self._progress.items() if key in cohorts}
+        moved = [one for key, one in cohorts.items() if key not in self._progress or self._may_close(key, one)]
         if moved:
             read = await on.gate.insist(lambda: on.store.cohort_progress(moved))
             self._progress |= {cohort.key: read.get(cohort.key) for cohort in moved}
         now = on.clock.now()
-        for cohort in cohorts:
-            progress = self._progress.get(cohort.key)
+        for key, cohort in cohorts.items():
+            progress = self._progress.get(key)
             if progress is not None and has_finished(cohort, progress, now):
                 await self._tell(cohort)
 
-    async def _read(self, cohorts: Sequence[Cohort]) -> None:
+    async def _read(self, cohorts: Mapping[str, Cohort]) -> None:
         """Have them read what is new; those whose runs are named otherwise by now, all that is on record."""
-        on, known = self.foundation, {cohort.key: cohort for cohort in cohorts}
+        on = self.foundation
         last = await on.gate.insist(on.store.last_position)
-        if last == self._read_to and known == self._known:
+        if last == self._read_to and cohorts == self._known:
             return
-        anew = [key for key, cohort in known.items() if self._known.get(key, cohort) != cohort]
+        anew = [key for key, cohort in cohorts.items() if self._known.get(key, cohort) != cohort]
         followed = Followed(more=True)
         while followed.more:
-            followed = await on.gate.insist(partial(on.store.follow_cohorts, cohorts, anew=anew))
+            followed = await on.gate.insist(partial(on.store.follow_cohorts, list(cohorts.values()), anew=anew))
             anew = []
             for key in followed.changed:
                 self._progress.pop(key, None)
-        self._read_to, self._known = last, known
+        self._read_to, self._known = last, cohorts
 
-    def _may_close(self, cohort: Cohort) -> bool:
+    def _may_close(self, key: str, cohort: Cohort) -> bool:
         """Whether it may finish without an event: that a batch submits no more is none, once its runs have ended."""
-        progress = self._progress.get(cohort.key)
+        progress = self._progress.get(key)
         return cohort.batch_id is not None and progress is not None and not progress.counts.get(LIVE)
 
     async def _tell(self, cohort: Cohort) -> None:
