@@ -570,7 +570,7 @@ async def test_an_outage_comes_and_goes_on_the_clock_and_spends_no_quota(
         for _ in range(3):
             with pytest.raises(error) as caught:
                 await client.list_runs()
-            assert "429" not in str(caught.value)
+            assert "429" not in str(caught.value).replace(emulator.url, "")  # a port may have these digits
         await client.get_run(id=run_id)
         clock.pass_by(30)
         assert await refusal(client.list_runs()) == ("ThrottlingException", 429)  # the fault, not used up meanwhile
